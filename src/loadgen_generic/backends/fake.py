@@ -1,0 +1,124 @@
+"""A backend without a model: it answers after a set time.
+
+It ships because it is useful outside the tests as well: it shows what LoadGen and this
+harness cost by themselves, and it has a limit that is known exactly, so that a search for a
+limit can be checked. Settings, given as ``--backend_options key=value,...``:
+
+======================  =====================================================
+``latency_us``          time of one inference, in microseconds (0)
+``per_sample_us``       more time for each sample of the batch (0)
+``fail_at``             raise at this inference, counted from 1 (never)
+``hang_at``             never return from this inference (never)
+``die_at``              kill the process at this inference (never)
+``sample_floats``       size of one sample, in float32 values (1)
+======================  =====================================================
+
+The output is the sum of the sample's values, shape (count, 1), float32.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from loadgen_generic.backends import BackendSpec
+from loadgen_generic.errors import RequestError, RunError
+from loadgen_generic.seams import Batch
+from loadgen_generic.tensors import Array, ModelSignature, TensorSpec
+
+__all__ = ["FakeBackend"]
+
+_SETTINGS = ("latency_us", "per_sample_us", "fail_at", "hang_at", "die_at", "sample_floats")
+# Below this a sleep is later than asked by more than it is long.
+_SHORTEST_SLEEP_SEC = 200e-6
+
+
+class FakeBackend:
+    def __init__(self, spec: BackendSpec) -> None:
+        self._settings = {name: 0.0 for name in _SETTINGS} | {"sample_floats": 1.0}
+        for name, value in spec.options.items():
+            if name not in self._settings:
+                raise RequestError(
+                    f"the fake backend has no setting {name}.",
+                    flag="backend_options",
+                    remedy=f"It has: {', '.join(_SETTINGS)}.",
+                )
+            try:
+                self._settings[name] = float(value)
+            except ValueError:
+                raise RequestError(
+                    f"{name} must be a number.", flag="backend_options", value=f"{name}={value}"
+                ) from None
+        self._inferences = 0
+        self._lock = threading.Lock()
+
+    def load(self) -> ModelSignature:
+        float32 = np.dtype(np.float32)
+        size = int(self._settings["sample_floats"])
+        return ModelSignature(
+            (TensorSpec("x", "tensor(float)", float32, ("batch", size)),),
+            (TensorSpec("y", "tensor(float)", float32, ("batch", 1)),),
+        )
+
+    def worker(self) -> _FakeWorker:
+        return _FakeWorker(self._settings, self._count)
+
+    def effective(self) -> dict[str, object]:
+        return {
+            "execution_provider": "none",
+            "backend_options": {k: f"{v:g}" for k, v in self._settings.items() if v},
+        }
+
+    def providers(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+    def _count(self) -> int:
+        with self._lock:
+            self._inferences += 1
+            return self._inferences
+
+
+class _FakeWorker:
+    def __init__(self, settings: dict[str, float], count: Callable[[], int]) -> None:
+        self._fixed = settings["latency_us"] * 1e-6
+        self._each = settings["per_sample_us"] * 1e-6
+        self._events = {
+            int(settings[name]): name for name in ("fail_at", "hang_at", "die_at") if settings[name]
+        }
+        self._count = count
+
+    def infer(self, batch: Batch) -> None:
+        self._last = batch
+        if self._events:
+            self._misbehave()
+        self._wait(self._fixed + self._each * batch.count)
+
+    def outputs(self) -> Sequence[Array]:
+        values = self._last.arrays[0].reshape(self._last.count, -1)
+        return [values.sum(axis=1, keepdims=True)]
+
+    def _misbehave(self) -> None:
+        event = self._events.get(self._count())
+        if event == "fail_at":
+            raise RunError("the fake backend failed, as it was told to")
+        if event == "hang_at":
+            threading.Event().wait()
+        if event == "die_at":
+            os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    @staticmethod
+    def _wait(seconds: float) -> None:
+        if seconds >= _SHORTEST_SLEEP_SEC:
+            time.sleep(seconds)
+        elif seconds:
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end:
+                pass

@@ -1,0 +1,174 @@
+"""The command line, derived from the schema."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from loadgen_generic import __version__
+from loadgen_generic.config import BenchmarkConfig, choices, flag_names, options, parse_config
+from loadgen_generic.errors import LoadgenGenericError, RequestError
+
+__all__ = ["main"]
+
+_INVALID_EXIT_CODE = 3
+_INTERRUPTED = 130
+_EXIT_CODES = """\
+exit codes: 0 a result was obtained, 1 the run failed, 2 the request was wrong,
+3 the result is INVALID (with --strict), 130 interrupted"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of ``loadgen-generic``; returns the exit code."""
+    try:
+        parsed, unknown = _parser().parse_known_args(arguments)
+        if unknown:
+            raise _unknown(unknown)
+        return int(parsed.command(parsed))
+    except LoadgenGenericError as error:
+        print(f"loadgen-generic: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("loadgen-generic: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RequestError(f"{message}. See {self.prog} --help.")
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="loadgen-generic", description="Measure any ONNX model under MLPerf LoadGen."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    _add_run(commands)
+    return parser
+
+
+def _add_run(commands: Any) -> None:
+    run = commands.add_parser(
+        "run",
+        help="run one LoadGen test and print its result",
+        description="Run one LoadGen test of an ONNX model and print its result.",
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    run.set_defaults(command=_run)
+    run.add_argument("model_file", nargs="?", metavar="MODEL", help="the same as --model_path")
+    groups: dict[str, Any] = {}
+    for name, option, field in options():
+        group = groups.setdefault(option.group, run.add_argument_group(option.group))
+        group.add_argument(
+            *_spellings((name, *option.aliases)),
+            dest=name,
+            metavar=option.metavar
+            or (
+                "{" + ",".join(choices(field)) + "}"
+                if choices(field)
+                else name.rsplit("_", 1)[-1].upper()
+            ),
+            help=help_text(name).replace("%", "%%"),
+        )
+    output = run.add_argument_group("Output")
+    output.add_argument("--config", metavar="FILE", help="JSON file of options; flags win over it")
+    output.add_argument(
+        "--json", action="store_true", help="print result.json on standard output, nothing else"
+    )
+    output.add_argument("--quiet", action="store_true", help="no progress, only the result")
+    output.add_argument(
+        "--strict", action="store_true", help=f"exit with {_INVALID_EXIT_CODE} if INVALID"
+    )
+
+
+def _spellings(names: Sequence[str]) -> list[str]:
+    """Every name with underscores and with dashes; the help shows the first of each."""
+    spelled = [f"--{name}" for name in names]
+    return spelled + [
+        dashed for flag in spelled if (dashed := "--" + flag[2:].replace("_", "-")) not in spelled
+    ]
+
+
+def help_text(name: str) -> str:
+    """What a flag does, its unit, where it applies and its default, as one line."""
+    field = BenchmarkConfig.model_fields[name]
+    option = next(o for n, o, _ in options() if n == name)
+    text = field.description or ""
+    details = []
+    if option.unit:
+        details.append(f"in {option.unit}")
+    if option.scenarios:
+        details.append(f"{', '.join(option.scenarios)} only")
+    if field.default is not None and field.default_factory is None:
+        details.append(f"default: {field.default}")
+    return text + (f" [{'; '.join(details)}]" if details else "")
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    from loadgen_generic.report.terminal import TerminalObserver, print_result
+    from loadgen_generic.supervisor import run
+
+    given = vars(parsed)
+    as_json, quiet = given.get("json", False), given.get("quiet", False)
+    config = parse_config(_values(given))
+    with TerminalObserver(quiet=quiet) as observer:
+        result = run(config, observer)
+    if as_json:
+        print(json.dumps(result.model_dump(), indent=2, ensure_ascii=False))
+    else:
+        print_result(result)
+    return 0 if result.valid or not given.get("strict") else _INVALID_EXIT_CODE
+
+
+def _values(given: dict[str, Any]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    if "config" in given:
+        values |= _read_config(Path(given["config"]))
+    names = dict.fromkeys(flag_names().values())
+    values |= {name: given[name] for name in names if name in given}
+    positional = given.get("model_file")
+    if positional is not None:
+        if "model_path" in given and given["model_path"] != positional:
+            raise RequestError(
+                f"contradicts --model_path {given['model_path']}.", flag="MODEL", value=positional
+            )
+        values["model_path"] = positional
+    return values
+
+
+def _read_config(path: Path) -> dict[str, object]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(
+            f"cannot be read: {error.strerror}.", flag="config", value=path
+        ) from None
+    except ValueError as error:
+        raise RequestError(f"is not JSON: {error}.", flag="config", value=path) from None
+    if not isinstance(content, dict):
+        raise RequestError("must hold one JSON object of options.", flag="config", value=path)
+    known = flag_names()
+    return {known.get(key.replace("-", "_"), key): value for key, value in content.items()}
+
+
+def _unknown(words: Sequence[str]) -> RequestError:
+    word = words[0]
+    if not word.startswith("-"):
+        return RequestError(f"unexpected argument {word!r}; see loadgen-generic run --help.")
+    flag = word.lstrip("-").partition("=")[0].replace("-", "_")
+    near = difflib.get_close_matches(flag, [*flag_names(), "config", "json", "quiet", "strict"], 1)
+    remedy = f"Did you mean --{near[0]}?" if near else "See loadgen-generic run --help."
+    return RequestError("there is no such option.", flag=flag, remedy=remedy)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

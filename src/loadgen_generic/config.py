@@ -1,0 +1,343 @@
+"""The description of a run: every option once.
+
+The command line, the JSON request that CM hands over, the option tables of the
+README and CM's ``input_mapping`` and ``input_description`` are all derived from
+:class:`BenchmarkConfig`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+
+from loadgen_generic.errors import RequestError
+
+__all__ = ["SCENARIOS", "BenchmarkConfig", "Option", "options", "parse_config"]
+
+Scenario = Literal["SingleStream", "MultiStream", "Server", "Offline"]
+SCENARIOS: tuple[str, ...] = get_args(Scenario)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What the command line and CM need to know about a field beyond its type.
+
+    Attributes:
+        group: heading under which ``--help`` and the README list it.
+        env: CM environment key that carries it.
+        aliases: further flag names; the first one is the name CM users know.
+        unit: unit of the value, empty where it has none.
+        scenarios: the scenarios it applies to; empty means all of them.
+        metavar: how ``--help`` names the value.
+        in_cm: whether CM offers it as a flag of its own.
+    """
+
+    group: str
+    env: str
+    aliases: tuple[str, ...] = ()
+    unit: str = ""
+    scenarios: tuple[str, ...] = ()
+    metavar: str = ""
+    in_cm: bool = True
+
+
+class BenchmarkConfig(BaseModel):
+    """One run, as it was asked for. ``None`` always means: choose for me."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    model_path: Annotated[
+        str | None,
+        Option("Model", "CM_ML_MODEL_FILE_WITH_PATH", aliases=("modelpath",), metavar="FILE"),
+    ] = Field(None, description="ONNX model to measure")
+    model: Annotated[Literal["demo"] | None, Option("Model", "CM_MODEL", in_cm=False)] = Field(
+        None,
+        description="a model that needs no file: demo is ResNet-50 v1.5 with seeded random "
+        "weights, built on first use",
+    )
+    dim: Annotated[
+        dict[str, int], Option("Model", "CM_MLPERF_DIM", metavar="NAME=SIZE[,NAME=SIZE...]")
+    ] = Field(
+        default_factory=dict,
+        description="sizes of the model's symbolic dimensions, by name; the batch dimension "
+        "needs none",
+    )
+    seed: Annotated[int, Option("Model", "CM_MLPERF_SEED")] = Field(
+        0, ge=0, lt=2**63, description="seed of the synthetic inputs and of LoadGen's generators"
+    )
+
+    scenario: Annotated[Scenario, Option("Test", "CM_MLPERF_LOADGEN_SCENARIO")] = Field(
+        "Offline", description="LoadGen scenario: how queries arrive"
+    )
+    loadgen_duration_sec: Annotated[
+        float | None, Option("Test", "CM_MLPERF_LOADGEN_DURATION_SEC", unit="s")
+    ] = Field(
+        None,
+        ge=0,
+        le=86400,
+        description="shortest time that counts as a valid test (10 unless --samples is given)",
+    )
+    samples: Annotated[int | None, Option("Test", "CM_MLPERF_LOADGEN_SAMPLES")] = Field(
+        None,
+        ge=1,
+        le=2**40,
+        description="number of samples to run in place of a duration; with "
+        "--loadgen_duration_sec as well, the larger of the two",
+    )
+    min_query_count: Annotated[int | None, Option("Test", "CM_MLPERF_LOADGEN_MIN_QUERY_COUNT")] = (
+        Field(
+            None,
+            ge=1,
+            le=2**40,
+            description="fewest queries that count as a valid test (default: what early stopping "
+            "needs at the percentile)",
+        )
+    )
+    max_query_count: Annotated[int | None, Option("Test", "CM_MLPERF_LOADGEN_MAX_QUERY_COUNT")] = (
+        Field(
+            None,
+            ge=1,
+            le=2**40,
+            description="stop after this many queries, even if that leaves the result INVALID",
+        )
+    )
+    loadgen_expected_qps: Annotated[
+        float | None,
+        Option("Test", "CM_MLPERF_LOADGEN_EXPECTED_QPS", unit="samples/s"),
+    ] = Field(
+        None,
+        gt=0,
+        le=1e9,
+        description="expected throughput, from which the length of the run follows; measured by "
+        "a short probe unless given",
+    )
+    target_qps: Annotated[
+        float | None,
+        Option("Test", "CM_MLPERF_LOADGEN_TARGET_QPS", unit="queries/s", scenarios=("Server",)),
+    ] = Field(
+        None,
+        gt=0,
+        le=1e9,
+        description="mean arrival rate of queries (default: half of the throughput that a "
+        "short probe measures)",
+    )
+    target_latency_ms: Annotated[
+        float | None,
+        Option("Test", "CM_MLPERF_LOADGEN_TARGET_LATENCY", unit="ms", scenarios=("Server",)),
+    ] = Field(
+        None,
+        gt=0,
+        le=3.6e6,
+        description="latency bound that the percentile has to meet (default: ten times the "
+        "latency of a lone query, at least 100 ms)",
+    )
+    target_latency_percentile: Annotated[
+        float | None,
+        Option(
+            "Test",
+            "CM_MLPERF_LOADGEN_TARGET_LATENCY_PERCENTILE",
+            unit="%",
+            scenarios=("SingleStream", "MultiStream", "Server"),
+        ),
+    ] = Field(
+        None,
+        gt=0,
+        lt=100,
+        description="percentile of latency that is reported or bounded (90 in SingleStream, 99 "
+        "in MultiStream and Server)",
+    )
+    samples_per_query: Annotated[
+        int | None,
+        Option("Test", "CM_MLPERF_LOADGEN_SAMPLES_PER_QUERY", scenarios=("MultiStream",)),
+    ] = Field(None, ge=1, le=2**20, description="samples in each MultiStream query (8)")
+
+    runner: Annotated[
+        Literal["auto", "inline", "threadpool"], Option("Dispatch", "CM_MLPERF_RUNNER")
+    ] = Field(
+        "auto",
+        description="how queries reach the model: inline on LoadGen's own thread, or threadpool "
+        "with --concurrency workers; auto takes inline for SingleStream and MultiStream",
+    )
+    concurrency: Annotated[int | None, Option("Dispatch", "CM_MLPERF_CONCURRENCY")] = Field(
+        None, ge=0, le=4096, description="number of workers of the threadpool (0: one per core)"
+    )
+
+    backend: Annotated[Literal["onnxruntime", "fake"], Option("Session", "CM_MLPERF_BACKEND")] = (
+        Field(
+            "onnxruntime",
+            description="who answers the queries; fake answers without a model after a set time, to "
+            "measure what the harness itself costs",
+        )
+    )
+    execution_provider: Annotated[
+        str, Option("Session", "CM_MLPERF_EXECUTION_PROVIDER", aliases=("ep",))
+    ] = Field(
+        "CPUExecutionProvider",
+        description="ONNX Runtime execution provider; short names such as cpu and cuda are "
+        "understood",
+    )
+    intra_op_threads: Annotated[
+        int | None, Option("Session", "CM_MLPERF_INTRAOP", aliases=("intraop",))
+    ] = Field(None, ge=0, le=4096, description="threads inside one operator (0: cores / workers)")
+    inter_op_threads: Annotated[
+        int | None, Option("Session", "CM_MLPERF_INTEROP", aliases=("interop",))
+    ] = Field(
+        None,
+        ge=0,
+        le=4096,
+        description="threads across operators, used by the parallel execution mode (0: 1, or "
+        "cores in that mode)",
+    )
+    execution_mode: Annotated[
+        Literal["auto", "sequential", "parallel"],
+        Option("Session", "CM_MLPERF_EXEC_MODE", aliases=("execmode",)),
+    ] = Field(
+        "auto",
+        description="run independent operators one after another or at once; auto is sequential",
+    )
+    backend_options: Annotated[
+        dict[str, str],
+        Option("Session", "CM_MLPERF_BACKEND_OPTIONS", metavar="KEY=VALUE[,KEY=VALUE...]"),
+    ] = Field(
+        default_factory=dict,
+        description="session configuration entries of ONNX Runtime, or the settings of the fake "
+        "backend",
+    )
+
+    output_dir: Annotated[str | None, Option("Run", "CM_MLPERF_OUTPUT_DIR", metavar="DIR")] = Field(
+        None,
+        description="where the result goes; if an earlier run is there, a new directory inside it "
+        "(default: a new directory under ./results)",
+    )
+    warmup_queries: Annotated[int, Option("Run", "CM_MLPERF_WARMUP_QUERIES")] = Field(
+        3, ge=0, le=10**6, description="inferences of each worker before anything is timed"
+    )
+    stall_timeout_sec: Annotated[float, Option("Run", "CM_MLPERF_STALL_TIMEOUT_SEC", unit="s")] = (
+        Field(300.0, gt=0, description="give up when no sample has been answered for this long")
+    )
+
+    @field_validator("scenario", "runner", "backend", "execution_mode", "model", mode="before")
+    @classmethod
+    def _ignore_case(cls, value: object, info: Any) -> object:
+        if not isinstance(value, str):
+            return value
+        known = {name.lower(): name for name in choices(cls.model_fields[info.field_name])}
+        return known.get(value.strip().lower(), value)
+
+    @field_validator("dim", "backend_options", mode="before")
+    @classmethod
+    def _parse_pairs(cls, value: object) -> object:
+        return _pairs(value) if isinstance(value, str) else value
+
+    @field_validator("dim")
+    @classmethod
+    def _positive_dims(cls, value: dict[str, int]) -> dict[str, int]:
+        for name, size in value.items():
+            if size < 1:
+                raise ValueError(f"dimension {name} must be at least 1, not {size}")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> BenchmarkConfig:
+        for name, option, _ in options():
+            given = getattr(self, name) is not None and name in self.model_fields_set
+            if given and option.scenarios and self.scenario not in option.scenarios:
+                raise ValueError(
+                    f"--{name} has no meaning in the {self.scenario} scenario; "
+                    f"it applies to {', '.join(option.scenarios)}"
+                )
+        if self.min_query_count and self.max_query_count:
+            if self.min_query_count > self.max_query_count:
+                raise ValueError(
+                    f"--min_query_count {self.min_query_count} is more than "
+                    f"--max_query_count {self.max_query_count}"
+                )
+        return self
+
+
+def options() -> Iterator[tuple[str, Option, FieldInfo]]:
+    """Every option as (field name, what CM and the command line need, pydantic's field)."""
+    for name, field in BenchmarkConfig.model_fields.items():
+        yield name, next(m for m in field.metadata if isinstance(m, Option)), field
+
+
+def choices(field: FieldInfo) -> tuple[str, ...]:
+    """The values a field is limited to, in the order they should be shown; empty if open."""
+    annotation = field.annotation
+    if get_origin(annotation) is Literal:
+        return tuple(get_args(annotation))
+    for part in get_args(annotation):
+        if get_origin(part) is Literal:
+            return tuple(get_args(part))
+    return ()
+
+
+def flag_names() -> dict[str, str]:
+    """Every spelling of every flag, without dashes, and the field it stands for."""
+    return {spelling: name for name, option, _ in options() for spelling in (name, *option.aliases)}
+
+
+def parse_config(values: Mapping[str, object]) -> BenchmarkConfig:
+    """Build a :class:`BenchmarkConfig` from flags in any known spelling.
+
+    Args:
+        values: flag name (``-`` or ``_``, canonical or alias) to value, typed or as text.
+
+    Raises:
+        RequestError: an unknown flag, a value out of range, or options that contradict.
+    """
+    known = flag_names()
+    fields: dict[str, object] = {}
+    spelled: dict[str, str] = {}
+    for key, value in values.items():
+        flag = key.replace("-", "_")
+        if flag not in known:
+            near = difflib.get_close_matches(flag, known, n=1)
+            raise RequestError(
+                "there is no such option.",
+                flag=key,
+                remedy=f"Did you mean --{near[0]}?" if near else "See --help.",
+            )
+        name = known[flag]
+        if name in fields and fields[name] != value:
+            raise RequestError(
+                f"contradicts --{spelled[name]} {fields[name]}.", flag=key, value=value
+            )
+        fields[name], spelled[name] = value, key
+    try:
+        return BenchmarkConfig.model_validate(fields)
+    except ValidationError as error:
+        raise _as_request_error(error, spelled) from None
+
+
+def _as_request_error(error: ValidationError, spelled: Mapping[str, str]) -> RequestError:
+    first = error.errors()[0]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if not first["loc"]:
+        return RequestError(message + ".")
+    name = str(first["loc"][0])
+    options_of_field = choices(BenchmarkConfig.model_fields[name])
+    remedy = f"Choose one of: {', '.join(options_of_field)}." if options_of_field else ""
+    return RequestError(
+        message[0].lower() + message[1:] + ".",
+        flag=spelled.get(name, name),
+        value=first["input"],
+        remedy=remedy,
+    )
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        key, separator, value = part.partition("=")
+        if not separator or not key.strip():
+            raise ValueError(f"expected NAME=VALUE, got {part!r}")
+        if key.strip() in pairs:
+            raise ValueError(f"{key.strip()} is given twice")
+        pairs[key.strip()] = value.strip()
+    return pairs

@@ -1,0 +1,52 @@
+"""What can go wrong, one class per exit code.
+
+Every message is written for the person who has to act on it: it names the flag,
+the value that was given and what to do instead.
+"""
+
+from __future__ import annotations
+
+__all__ = ["InterruptedRunError", "LoadgenGenericError", "RequestError", "RunError"]
+
+
+class LoadgenGenericError(Exception):
+    """Base of everything this package raises on purpose.
+
+    ``exit_code`` is what the command line returns for it.
+    """
+
+    exit_code = 1
+
+
+class RunError(LoadgenGenericError):
+    """The request was sound, but the run failed (exit code 1)."""
+
+    exit_code = 1
+
+
+class RequestError(LoadgenGenericError):
+    """The request cannot be carried out as it stands (exit code 2).
+
+    Args:
+        message: what is wrong, in one sentence.
+        flag: the option to blame, without dashes; shown as ``--flag``.
+        value: what was given for it.
+        remedy: what to do instead.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self, message: str, *, flag: str = "", value: object = None, remedy: str = ""
+    ) -> None:
+        self.flag = flag
+        self.value = value
+        self.remedy = remedy
+        where = f"--{flag}" + (f" {value}" if value is not None else "") + ": " if flag else ""
+        super().__init__(where + message + (f" {remedy}" if remedy else ""))
+
+
+class InterruptedRunError(LoadgenGenericError):
+    """The user stopped the run with Ctrl-C or SIGTERM (exit code 130)."""
+
+    exit_code = 130

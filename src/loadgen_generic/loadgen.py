@@ -1,0 +1,144 @@
+"""The only importer of LoadGen: its settings, its QSL and SUT, one test, and completion."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import mlperf_loadgen as lg
+
+from loadgen_generic.errors import RunError
+from loadgen_generic.progress import Progress
+from loadgen_generic.seams import Complete, Runner, SampleLibrary
+from loadgen_generic.settings import TestSettings
+from loadgen_generic.tensors import Array
+
+__all__ = ["run_test", "version"]
+
+
+def version() -> str:
+    return importlib.metadata.version("mlcommons-loadgen")
+
+
+def run_test(
+    settings: TestSettings,
+    runner: Runner,
+    samples: SampleLibrary,
+    output_dir: Path,
+    progress: Progress,
+) -> None:
+    """Run one LoadGen test and return when it is over.
+
+    LoadGen is global to a process and cannot be stopped: after an error this raises at once
+    and leaves LoadGen running, so the process must end without returning to it.
+
+    Args:
+        output_dir: an existing directory; LoadGen ignores a missing one and then aborts.
+
+    Raises:
+        RunError or whatever the runner raised first.
+    """
+    if not output_dir.is_dir():
+        raise RunError(f"LoadGen's output directory {output_dir} does not exist")
+    test = _Test()
+    runner.start(lambda: _completer(progress), test.fail)
+    sut = lg.ConstructFastSUT(runner.issue, runner.flush)
+    qsl = lg.ConstructQSL(
+        samples.count(), samples.count(), test.guard(samples.load), test.guard(samples.unload)
+    )
+    log = lg.LogSettings()
+    log.enable_trace = False
+    log.log_output.outdir = str(output_dir)
+    log.log_output.copy_summary_to_stdout = False
+
+    def start() -> None:
+        # An explicit empty audit file, or an audit.config in the current directory would be used.
+        lg.StartTestWithLogSettings(sut, qsl, _settings(settings), log, "")
+        test.over.set()
+
+    # StartTest cannot be interrupted; in a thread of its own it leaves this one free to end the
+    # process when a worker fails.
+    threading.Thread(target=start, name="loadgen", daemon=True).start()
+    test.over.wait()
+    if test.error is not None:
+        raise test.error
+    runner.close()
+    lg.DestroyFastSUT(sut)
+    lg.DestroyQSL(qsl)
+
+
+@dataclass(slots=True)
+class _Test:
+    over: threading.Event = field(default_factory=threading.Event)
+    error: BaseException | None = None
+
+    def fail(self, error: BaseException) -> None:
+        if self.error is None:
+            self.error = error
+        self.over.set()
+
+    def guard(self, load: Callable[[Sequence[int]], None]) -> Callable[[Sequence[int]], None]:
+        """LoadGen aborts the process if an exception escapes from a callback."""
+
+        def guarded(indices: Sequence[int]) -> None:
+            try:
+                load(indices)
+            except BaseException as error:
+                self.fail(error)
+
+        return guarded
+
+
+def _completer(progress: Progress) -> Complete:
+    """One worker's way to tell LoadGen, with response objects that are reused.
+
+    Setting the id of a pooled response costs a fifth of making a new one. No data goes with
+    it: in a performance run LoadGen drops it.
+    """
+    responses: dict[int, list[object]] = {}
+    counter = progress.counter()
+    done = lg.QuerySamplesComplete
+
+    def complete(ids: Sequence[int], outputs: Callable[[], Sequence[Array]]) -> None:
+        count = len(ids)
+        pooled = responses.get(count)
+        if pooled is None:
+            pooled = responses[count] = [lg.QuerySampleResponse(0, 0, 0) for _ in range(count)]
+        for response, query_id in zip(pooled, ids, strict=True):
+            response.id = query_id  # type: ignore[attr-defined]
+        done(pooled)
+        counter.add(count)
+
+    return complete
+
+
+def _settings(plan: TestSettings) -> lg.TestSettings:
+    settings = lg.TestSettings()
+    settings.scenario = getattr(lg.TestScenario, plan.scenario)
+    settings.mode = lg.TestMode.PerformanceOnly
+    settings.min_duration_ms = plan.min_duration_ms
+    settings.min_query_count = plan.min_query_count
+    settings.max_query_count = plan.max_query_count
+    settings.qsl_rng_seed = plan.seed
+    settings.sample_index_rng_seed = plan.seed + 1
+    settings.schedule_rng_seed = plan.seed + 2
+    share = plan.percentile / 100
+    if plan.scenario == "Offline":
+        settings.offline_expected_qps = plan.expected_qps
+    elif plan.scenario == "Server":
+        settings.server_target_qps = plan.target_qps
+        settings.server_target_latency_ns = round(plan.target_latency_ms * 1e6)
+        settings.server_target_latency_percentile = share
+    elif plan.scenario == "SingleStream":
+        settings.single_stream_expected_latency_ns = round(1e9 / plan.expected_qps)
+        settings.single_stream_target_latency_percentile = share
+    else:
+        settings.multi_stream_samples_per_query = plan.samples_per_query
+        settings.multi_stream_expected_latency_ns = round(
+            1e9 * plan.samples_per_query / plan.expected_qps
+        )
+        settings.multi_stream_target_latency_percentile = share
+    return settings

@@ -1,0 +1,116 @@
+"""Progress, notes and the verdict on a terminal, and the same as plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, TextIO
+
+from loadgen_generic.progress import Phase
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from loadgen_generic.results.result import Result
+
+__all__ = ["TerminalObserver", "print_result"]
+
+_PHASES = {
+    Phase.STARTING: "starting",
+    Phase.LOADING: "loading the model",
+    Phase.WARMING_UP: "warming up",
+    Phase.PROBING: "probing the model's speed",
+    Phase.TESTING: "LoadGen test",
+    Phase.FINISHING: "finishing",
+}
+_SHOWN_PERCENTILES = ("p50", "p90", "p99", "p99.9")
+
+
+class TerminalObserver:
+    """Shows a live line where the stream is a terminal, and notes either way.
+
+    Args:
+        quiet: show nothing.
+        stream: where to; standard error by default, which leaves standard output to results.
+    """
+
+    def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._quiet = quiet
+        self._live = not quiet and self._stream.isatty()
+        self._status: Status | None = None
+        self._began = time.monotonic()
+        self._phase: Phase | None = None
+
+    def __enter__(self) -> TerminalObserver:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def note(self, text: str) -> None:
+        if self._quiet:
+            return
+        if self._status is not None:
+            self._status.console.print(text, markup=False, highlight=False)
+        else:
+            print(text, file=self._stream, flush=True)
+
+    def update(self, phase: Phase, answered: int, testing_sec: float) -> None:
+        if not self._live:
+            if phase is not self._phase and phase is Phase.TESTING:
+                self.note("LoadGen test started")
+            self._phase = phase
+            return
+        text = _PHASES[phase]
+        if phase is Phase.TESTING and testing_sec > 0:
+            text += f": {testing_sec:.0f} s, {answered:,} samples, "
+            text += f"{answered / testing_sec:,.1f} samples/s"
+        self._show(text)
+
+    def _show(self, text: str) -> None:
+        if self._status is None:
+            from rich.console import Console
+            from rich.status import Status
+
+            self._status = Status(text, console=Console(file=self._stream))
+            self._status.start()
+        self._status.update(text)
+
+
+def print_result(result: Result, stream: TextIO | None = None) -> None:
+    """The verdict, what was measured, and where the files are."""
+    from loadgen_generic.results.verdict import format_value
+
+    out = stream or sys.stdout
+    effective = result.config.effective
+    latency = ", ".join(
+        f"{name} {format_value(result.latency_ns[name], 'ns')}"
+        for name in _SHOWN_PERCENTILES
+        if name in result.latency_ns
+    )
+    provider = ", ".join(result.providers) or "none"
+    rows = [("result", str(result.path))]
+    if result.scenario != "Offline":
+        rows.insert(0, ("latency", latency))
+    rows.insert(
+        0,
+        (
+            "run by",
+            f"{effective['runner']} runner, {effective['concurrency']} worker(s), "
+            f"{effective.get('intra_op_threads', '-')} intra-op thread(s) each, {provider}",
+        ),
+    )
+    if result.next_command:
+        rows.append(("try next", result.next_command))
+    print(result.verdict, file=out)
+    for name, text in rows:
+        print(f"  {name + ':':<10} {text}", file=out)
+    out.flush()

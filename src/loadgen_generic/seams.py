@@ -1,0 +1,118 @@
+"""The protocols by which the rooms know each other.
+
+A query's way: LoadGen hands ids and sample indices to a :class:`Runner`, the runner asks the
+:class:`SampleLibrary` for a :class:`Batch`, gives it to a :class:`Worker` of the
+:class:`Backend`, and reports the ids to its :class:`Complete`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from loadgen_generic.tensors import Array, ModelSignature
+
+__all__ = ["Backend", "Batch", "Complete", "Estimate", "Runner", "SampleLibrary", "Worker"]
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Samples of the pool, ready to be fed.
+
+    Attributes:
+        count: number of samples.
+        arrays: one array per model input, in the model's order; shape (count, *sample) where
+            the model has a batch dimension, else the shape of the input.
+        handle: the backend's own form of the arrays, kept here by the backend so that it is
+            made once for memory that many queries read, and goes when the samples go.
+    """
+
+    count: int
+    arrays: tuple[Array, ...]
+    handle: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a probe found.
+
+    Attributes:
+        samples_per_sec: throughput.
+        latency_sec: time of one query; 0 where only throughput was measured.
+        queries: how many queries the estimate rests on.
+    """
+
+    samples_per_sec: float
+    latency_sec: float
+    queries: int
+
+
+class Complete(Protocol):
+    """Tells whoever issued the samples that they are answered. One per worker.
+
+    ``outputs`` gives the answers, one array per model output, to whoever wants them.
+    """
+
+    def __call__(self, ids: Sequence[int], outputs: Callable[[], Sequence[Array]]) -> None: ...
+
+
+class Worker(Protocol):
+    """One worker's handle on a backend; used by one thread at a time."""
+
+    def infer(self, batch: Batch) -> None:
+        """Answer a batch."""
+        ...
+
+    def outputs(self) -> Sequence[Array]:
+        """The answers to the last batch; overwritten by the next."""
+        ...
+
+
+class Backend(Protocol):
+    """Who answers: an execution engine with a model loaded."""
+
+    def load(self) -> ModelSignature: ...
+
+    def worker(self) -> Worker: ...
+
+    def effective(self) -> dict[str, object]:
+        """The options in force, as read back from the engine."""
+        ...
+
+    def providers(self) -> list[str]:
+        """The execution providers in use, in order of preference."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class SampleLibrary(Protocol):
+    """What LoadGen's QSL holds. Slots are the positions of samples in loaded order."""
+
+    def count(self) -> int: ...
+
+    def load(self, indices: Sequence[int]) -> None: ...
+
+    def unload(self, indices: Sequence[int]) -> None: ...
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The loaded samples of these indices, as views where they lie side by side."""
+        ...
+
+
+class Runner(Protocol):
+    """How work reaches a backend. ``issue`` and ``flush`` are called by LoadGen's thread."""
+
+    def start(
+        self, make_complete: Callable[[], Complete], fail: Callable[[BaseException], None]
+    ) -> None:
+        """Get the workers ready. ``fail`` is told of the first error; the runner then drops
+        what is left, because the test is lost."""
+        ...
+
+    def issue(self, ids: Sequence[int], indices: Sequence[int]) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
