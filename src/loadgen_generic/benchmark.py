@@ -179,7 +179,7 @@ def main() -> None:
     progress = Progress(Path(job["progress"]))
     try:
         measure(job, progress, tell)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the supervisor must know
         tell("error", _describe(error, progress.phase()))
         sys.stderr.flush()
         # LoadGen may still be running, and leaving it by any other way aborts.

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from loadgen_generic import __version__
-from loadgen_generic.config import BenchmarkConfig, choices, flag_names, options, parse_config
+from loadgen_generic.config import BenchmarkConfig, choices, options
 from loadgen_generic.errors import LoadgenGenericError, RequestError
+from loadgen_generic.flags import flag_names, parse_config
 
 __all__ = ["main"]
 
@@ -157,7 +158,9 @@ def _read_config(path: Path) -> dict[str, object]:
     if not isinstance(content, dict):
         raise RequestError("must hold one JSON object of options.", flag="config", value=path)
     known = flag_names()
-    return {known.get(key.replace("-", "_"), key): value for key, value in content.items()}
+    return {
+        known.get(str(key).replace("-", "_"), str(key)): value for key, value in content.items()
+    }
 
 
 def _unknown(words: Sequence[str]) -> RequestError:

@@ -7,43 +7,18 @@ README and CM's ``input_mapping`` and ``input_description`` are all derived from
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args, get_origin
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic.fields import FieldInfo
 
-from loadgen_generic.errors import RequestError
+from loadgen_generic.option import Option, choices, parse_pairs
 
-__all__ = ["SCENARIOS", "BenchmarkConfig", "Option", "options", "parse_config"]
+__all__ = ["SCENARIOS", "BenchmarkConfig", "choices", "options"]
 
 Scenario = Literal["SingleStream", "MultiStream", "Server", "Offline"]
 SCENARIOS: tuple[str, ...] = get_args(Scenario)
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """What the command line and CM need to know about a field beyond its type.
-
-    Attributes:
-        group: heading under which ``--help`` and the README list it.
-        env: CM environment key that carries it.
-        aliases: further flag names; the first one is the name CM users know.
-        unit: unit of the value, empty where it has none.
-        scenarios: the scenarios it applies to; empty means all of them.
-        metavar: how ``--help`` names the value.
-        in_cm: whether CM offers it as a flag of its own.
-    """
-
-    group: str
-    env: str
-    aliases: tuple[str, ...] = ()
-    unit: str = ""
-    scenarios: tuple[str, ...] = ()
-    metavar: str = ""
-    in_cm: bool = True
 
 
 class BenchmarkConfig(BaseModel):
@@ -232,7 +207,7 @@ class BenchmarkConfig(BaseModel):
     @field_validator("dim", "backend_options", mode="before")
     @classmethod
     def _parse_pairs(cls, value: object) -> object:
-        return _pairs(value) if isinstance(value, str) else value
+        return parse_pairs(value) if isinstance(value, str) else value
 
     @field_validator("dim")
     @classmethod
@@ -251,12 +226,9 @@ class BenchmarkConfig(BaseModel):
                     f"--{name} has no meaning in the {self.scenario} scenario; "
                     f"it applies to {', '.join(option.scenarios)}"
                 )
-        if self.min_query_count and self.max_query_count:
-            if self.min_query_count > self.max_query_count:
-                raise ValueError(
-                    f"--min_query_count {self.min_query_count} is more than "
-                    f"--max_query_count {self.max_query_count}"
-                )
+        fewest, most = self.min_query_count, self.max_query_count
+        if fewest and most and fewest > most:
+            raise ValueError(f"--min_query_count {fewest} is more than --max_query_count {most}")
         return self
 
 
@@ -264,80 +236,3 @@ def options() -> Iterator[tuple[str, Option, FieldInfo]]:
     """Every option as (field name, what CM and the command line need, pydantic's field)."""
     for name, field in BenchmarkConfig.model_fields.items():
         yield name, next(m for m in field.metadata if isinstance(m, Option)), field
-
-
-def choices(field: FieldInfo) -> tuple[str, ...]:
-    """The values a field is limited to, in the order they should be shown; empty if open."""
-    annotation = field.annotation
-    if get_origin(annotation) is Literal:
-        return tuple(get_args(annotation))
-    for part in get_args(annotation):
-        if get_origin(part) is Literal:
-            return tuple(get_args(part))
-    return ()
-
-
-def flag_names() -> dict[str, str]:
-    """Every spelling of every flag, without dashes, and the field it stands for."""
-    return {spelling: name for name, option, _ in options() for spelling in (name, *option.aliases)}
-
-
-def parse_config(values: Mapping[str, object]) -> BenchmarkConfig:
-    """Build a :class:`BenchmarkConfig` from flags in any known spelling.
-
-    Args:
-        values: flag name (``-`` or ``_``, canonical or alias) to value, typed or as text.
-
-    Raises:
-        RequestError: an unknown flag, a value out of range, or options that contradict.
-    """
-    known = flag_names()
-    fields: dict[str, object] = {}
-    spelled: dict[str, str] = {}
-    for key, value in values.items():
-        flag = key.replace("-", "_")
-        if flag not in known:
-            near = difflib.get_close_matches(flag, known, n=1)
-            raise RequestError(
-                "there is no such option.",
-                flag=key,
-                remedy=f"Did you mean --{near[0]}?" if near else "See --help.",
-            )
-        name = known[flag]
-        if name in fields and fields[name] != value:
-            raise RequestError(
-                f"contradicts --{spelled[name]} {fields[name]}.", flag=key, value=value
-            )
-        fields[name], spelled[name] = value, key
-    try:
-        return BenchmarkConfig.model_validate(fields)
-    except ValidationError as error:
-        raise _as_request_error(error, spelled) from None
-
-
-def _as_request_error(error: ValidationError, spelled: Mapping[str, str]) -> RequestError:
-    first = error.errors()[0]
-    message = str(first["msg"]).removeprefix("Value error, ")
-    if not first["loc"]:
-        return RequestError(message + ".")
-    name = str(first["loc"][0])
-    options_of_field = choices(BenchmarkConfig.model_fields[name])
-    remedy = f"Choose one of: {', '.join(options_of_field)}." if options_of_field else ""
-    return RequestError(
-        message[0].lower() + message[1:] + ".",
-        flag=spelled.get(name, name),
-        value=first["input"],
-        remedy=remedy,
-    )
-
-
-def _pairs(text: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
-        key, separator, value = part.partition("=")
-        if not separator or not key.strip():
-            raise ValueError(f"expected NAME=VALUE, got {part!r}")
-        if key.strip() in pairs:
-            raise ValueError(f"{key.strip()} is given twice")
-        pairs[key.strip()] = value.strip()
-    return pairs

@@ -86,7 +86,7 @@ class _Test:
         def guarded(indices: Sequence[int]) -> None:
             try:
                 load(indices)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001
                 self.fail(error)
 
         return guarded

@@ -6,8 +6,8 @@ import json
 import sys
 from pathlib import Path
 
-from loadgen_generic.config import parse_config
 from loadgen_generic.errors import LoadgenGenericError
+from loadgen_generic.flags import parse_config
 from loadgen_generic.report.terminal import TerminalObserver, print_result
 from loadgen_generic.results.result import write_json
 from loadgen_generic.supervisor import run

@@ -184,7 +184,8 @@ def _run_child(
             # Ctrl-C goes to this process alone, which then ends the child.
             start_new_session=True,
         )
-    assert child.stdin is not None and child.stdout is not None
+    assert child.stdin is not None
+    assert child.stdout is not None
     listener = threading.Thread(
         target=story.listen, args=(child.stdout, observer.note), daemon=True
     )

@@ -103,7 +103,7 @@ def plan_samples(signature: ModelSignature, sizes: Mapping[str, int]) -> SampleP
         raise RequestError(
             "the model has no such dimension.",
             flag="dim",
-            value=sorted(unknown)[0],
+            value=min(unknown),
             remedy=f"Its symbolic dimensions are: {', '.join(names) or 'none'}.",
         )
     plans = []

@@ -180,7 +180,7 @@ def resolve_provider(name: str) -> str:
             f"--execution_provider {full}: this onnxruntime {ort.__version__} was built without "
             f"it (it has {', '.join(available)}). {_INSTALL.get(full, '')}".rstrip()
         )
-    return full
+    return str(full)
 
 
 def _spec_of(node: ort.NodeArg) -> TensorSpec:

@@ -12,8 +12,12 @@ import hashlib
 import os
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from onnx import NodeProto, TensorProto
 
 __all__ = ["build", "cached"]
 
@@ -81,11 +85,11 @@ def build() -> bytes:
 
 class _Graph:
     def __init__(self) -> None:
-        self.nodes: list[object] = []
-        self.weights: list[object] = []
+        self.nodes: list[NodeProto] = []
+        self.weights: list[TensorProto] = []
         self._random = np.random.default_rng(SEED)
 
-    def node(self, operator: str, inputs: list[str], output: str = "", **attributes: object) -> str:
+    def node(self, operator: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
         from onnx import helper
 
         output = output or f"{operator.lower()}_{len(self.nodes)}"

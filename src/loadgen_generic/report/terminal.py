@@ -43,7 +43,7 @@ class TerminalObserver:
         self._began = time.monotonic()
         self._phase: Phase | None = None
 
-    def __enter__(self) -> TerminalObserver:
+    def __enter__(self) -> TerminalObserver:  # noqa: PYI034 - Self is new in Python 3.11
         return self
 
     def __exit__(
@@ -97,16 +97,16 @@ def print_result(result: Result, stream: TextIO | None = None) -> None:
         if name in result.latency_ns
     )
     provider = ", ".join(result.providers) or "none"
+    run_by = (
+        f"{effective['runner']} runner, {effective['concurrency']} worker(s), "
+        f"{effective.get('intra_op_threads', '-')} intra-op thread(s) each, {provider}"
+    )
     rows = [("result", str(result.path))]
     if result.scenario != "Offline":
         rows.insert(0, ("latency", latency))
     rows.insert(
         0,
-        (
-            "run by",
-            f"{effective['runner']} runner, {effective['concurrency']} worker(s), "
-            f"{effective.get('intra_op_threads', '-')} intra-op thread(s) each, {provider}",
-        ),
+        ("run by", run_by),
     )
     if result.next_command:
         rows.append(("try next", result.next_command))

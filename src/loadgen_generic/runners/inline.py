@@ -44,7 +44,8 @@ class InlineRunner:
                 end = at + size
                 self._infer(self._batch(indices[at:end]))
                 self._complete(ids[at:end], self._outputs)
-        except BaseException as error:  # LoadGen aborts the process if anything escapes from here
+        except BaseException as error:  # noqa: BLE001
+            # LoadGen aborts the process if anything escapes from here.
             self._lost = True
             self._fail(error)
 

@@ -73,6 +73,6 @@ class ThreadPoolRunner:
             try:
                 infer(batch(indices))
                 complete(ids, outputs)
-            except BaseException as error:  # nobody above this frame would see it
+            except BaseException as error:  # noqa: BLE001 - nobody above would see it
                 self._lost = True
                 self._fail(error)

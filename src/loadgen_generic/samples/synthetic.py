@@ -108,4 +108,4 @@ def _generate(plan: InputPlan, count: int, random: np.random.Generator) -> Array
         return random.random(shape, dtype=drawn).astype(plan.dtype, copy=False)
     if kind == "b":
         return random.integers(0, 2, shape, dtype=np.uint8).astype(plan.dtype)
-    return random.integers(0, 10, shape, dtype=plan.dtype)  # type: ignore[call-overload,no-any-return]
+    return random.integers(0, 10, shape, dtype=plan.dtype)
