@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import signal
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -20,6 +21,8 @@ def report_missing(error: ImportError, request: pathlib.Path) -> int:
 
 
 if __name__ == "__main__":
+    # customize.py lets the shells in between ignore Ctrl-C, and what they start inherits that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         from loadgen_generic.request import main
     except ImportError as error:

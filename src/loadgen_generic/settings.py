@@ -19,6 +19,8 @@ DEFAULT_PERCENTILE = {"SingleStream": 90.0, "MultiStream": 99.0, "Server": 99.0}
 SERVER_LOAD = 0.5
 SERVER_LATENCY_FACTOR = 10
 SERVER_LEAST_LATENCY_SEC = 0.1
+# A default run that takes longer than this is told of, with a way to a shorter one.
+LONG_SEC = 30.0
 # LoadGen issues this much more than the expectation asks for in Offline, as a margin.
 OFFLINE_SLACK = 1.1
 # LoadGen prepares queries for this many times the duration in SingleStream and MultiStream and
@@ -98,6 +100,12 @@ def plan_settings(config: BenchmarkConfig, estimate: Estimate | None) -> TestSet
         expected = per_query / latency
         count = max(fewest, math.ceil(duration / latency))
         notes.append(_length(count, fewest, 1 / latency, percentile, config))
+        if fewest * latency > LONG_SEC and count == fewest and percentile > 90:
+            short = min_queries(0.9)
+            notes.append(
+                f"shorter: --target_latency_percentile 90 takes {short} queries, about "
+                f"{max(duration, short * latency):.0f} s"
+            )
         if 2 * duration / latency > MOST_PREPARED_QUERIES:
             raise RequestError(
                 f"at {latency * 1e6:.2g} us a query LoadGen would have to prepare "
