@@ -19,7 +19,6 @@ from typing import Any
 
 from loadgen_generic.errors import LoadgenGenericError
 from loadgen_generic.progress import Phase, Progress
-from loadgen_generic.seams import Estimate, Runner, SampleLibrary, Worker
 
 __all__ = ["main", "measure"]
 
@@ -40,82 +39,72 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     sha256 = hashing.submit(_sha256, job["model_path"])
 
     from loadgen_generic import loadgen
-    from loadgen_generic.backends import BackendSpec, create_backend
     from loadgen_generic.config import BenchmarkConfig
     from loadgen_generic.machine import available_cores, last_level_cache_bytes
-    from loadgen_generic.runners import RUNNERS, plan_runner
+    from loadgen_generic.runners.auto import choose, wish_of
+    from loadgen_generic.runners.dispatch import Dispatcher, settle_plan
+    from loadgen_generic.runners.probe import probe
     from loadgen_generic.samples import SyntheticSamples, pool_size
     from loadgen_generic.settings import needs_probe, plan_settings, samples_per_query
-    from loadgen_generic.tensors import plan_samples
 
     config = BenchmarkConfig.model_construct(**job["config"])
     cores = available_cores()
-    dispatch = plan_runner(
-        config.runner, config.concurrency, config.intra_op_threads, config.scenario, cores
-    )
-    parallel = config.execution_mode == "parallel"
 
     progress.enter(Phase.LOADING)
-    backend = create_backend(
-        BackendSpec(
-            name=config.backend,
-            model_path=job["model_path"],
-            execution_provider=config.execution_provider,
-            intra_op_threads=dispatch.intra_op_threads,
-            inter_op_threads=config.inter_op_threads or (cores if parallel else 1),
-            execution_mode="parallel" if parallel else "sequential",
-            options=config.backend_options,
-        )
-    )
-    signature = backend.load()
-    plan = plan_samples(signature, config.dim)
-    per_query = samples_per_query(config)
-    batch_size = per_query if plan.batched else 1
+    dispatcher = Dispatcher(config, job["model_path"], cores)
+    plan, signature, notes = settle_plan(config, dispatcher, cores)
+    cache_bytes = last_level_cache_bytes()
     samples = SyntheticSamples(
-        plan, pool_size(plan.bytes_per_sample, last_level_cache_bytes()), config.seed
+        plan,
+        config.distinct_samples or pool_size(plan.bytes_per_sample, cache_bytes),
+        config.seed,
+        samples_per_query(config),
+        shared=config.runner.startswith("processpool"),
     )
     samples.load(range(samples.count()))
-    workers = [backend.worker() for _ in range(dispatch.workers)]
-    runner = RUNNERS[dispatch.name](workers, samples, batch_size)
+
+    progress.enter(Phase.CALIBRATING)
+    layout, reason = choose(wish_of(config, plan, cores), dispatcher, samples)
+    dispatcher.keep_only(layout)
 
     progress.enter(Phase.WARMING_UP)
-    _warm_up(workers, samples, batch_size, config.warmup_queries)
+    runner = dispatcher.build(layout, samples)
 
-    digest = sha256.result()
-    hashing.shutdown()
     progress.enter(Phase.PROBING)
     estimate = None
     if needs_probe(config):
-        estimate = _probe(runner, samples, config.scenario, per_query, dispatch.workers)
+        smallest = layout.workers * layout.batch_size
+        estimate = probe(runner, samples, config.scenario, samples_per_query(config), smallest)
     settings = plan_settings(config, estimate)
-    for note in settings.notes:
+    digest = sha256.result()
+    hashing.shutdown()
+
+    notes = [*notes, f"{layout} ({reason})", *settings.notes]
+    for note in notes:
         tell("note", {"text": note})
+    backend, _ = dispatcher.backend(layout.intra_op_threads)
     tell(
         "facts",
         {
             "effective": {
                 **backend.effective(),
                 "backend": config.backend,
-                "runner": dispatch.name,
-                "runner_reason": dispatch.reason,
-                "concurrency": dispatch.workers,
-                "batch_size": batch_size,
+                "runner": layout.runner,
+                "runner_reason": reason,
+                "concurrency": layout.workers,
+                "batch_size": layout.batch_size,
+                "batch_dim": plan.batch_name,
+                "batch_timeout_us": config.batch_timeout_us,
+                "pin": config.pin,
                 "distinct_samples": samples.count(),
+                "sample_pool_bytes": samples.count() * plan.bytes_per_sample,
+                "last_level_cache_bytes": cache_bytes,
                 "warmup_queries": config.warmup_queries,
                 "stall_timeout_sec": config.stall_timeout_sec,
                 "dim": dict(config.dim),
-                "seed": config.seed,
-                "scenario": settings.scenario,
-                "loadgen_expected_qps": settings.expected_qps,
-                "min_duration_ms": settings.min_duration_ms,
-                "min_query_count": settings.min_query_count,
-                "max_query_count": settings.max_query_count,
-                "samples_per_query": settings.samples_per_query,
-                "target_latency_percentile": settings.percentile,
-                "target_qps": settings.target_qps,
-                "target_latency_ms": settings.target_latency_ms,
+                **settings.as_effective(),
             },
-            "notes": list(settings.notes),
+            "notes": notes,
             "model": {
                 "path": job["model_path"],
                 "sha256": digest,
@@ -129,29 +118,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     progress.enter(Phase.TESTING)
     loadgen.run_test(settings, runner, samples, Path(job["run_dir"]), progress)
     progress.enter(Phase.FINISHING)
-    backend.close()
-
-
-def _warm_up(workers: list[Worker], samples: SampleLibrary, batch_size: int, queries: int) -> None:
-    for worker in workers:
-        for number in range(queries):
-            first = number * batch_size
-            worker.infer(samples.batch([(first + k) % samples.count() for k in range(batch_size)]))
-
-
-def _probe(
-    runner: Runner, samples: SampleLibrary, scenario: str, per_query: int, workers: int
-) -> Estimate:
-    from loadgen_generic.runners.probe import measure_burst, measure_stream
-
-    indices = range(samples.count())
-    if scenario in ("SingleStream", "MultiStream"):
-        return measure_stream(runner, indices, per_query)
-    throughput = measure_burst(runner, indices, workers, together=scenario == "Offline")
-    if scenario == "Offline":
-        return throughput
-    alone = measure_stream(runner, indices, 1)
-    return Estimate(throughput.samples_per_sec, alone.latency_sec, alone.queries)
+    dispatcher.close()
 
 
 def _sha256(path: str) -> str:
@@ -197,6 +164,7 @@ def _describe(error: BaseException, phase: Phase) -> dict[str, object]:
     traceback.print_exception(error)
     when = {
         Phase.LOADING: "while loading the model",
+        Phase.CALIBRATING: "while calibrating",
         Phase.WARMING_UP: "while warming up",
         Phase.PROBING: "while probing the model",
         Phase.TESTING: "in the middle of the test",

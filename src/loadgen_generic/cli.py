@@ -69,17 +69,14 @@ def _add_run(commands: Any) -> None:
     groups: dict[str, Any] = {}
     for name, option, field in options():
         group = groups.setdefault(option.group, run.add_argument_group(option.group))
-        group.add_argument(
-            *_spellings((name, *option.aliases)),
-            dest=name,
-            metavar=option.metavar
-            or (
-                "{" + ",".join(choices(field)) + "}"
-                if choices(field)
-                else name.rsplit("_", 1)[-1].upper()
-            ),
-            help=help_text(name).replace("%", "%%"),
-        )
+        given: dict[str, Any] = {"help": help_text(name).replace("%", "%%"), "dest": name}
+        if field.annotation is bool:
+            given["action"] = argparse.BooleanOptionalAction
+        elif option.metavar or not choices(field):
+            given["metavar"] = option.metavar or name.rsplit("_", 1)[-1].upper()
+        else:
+            given["metavar"] = "{" + ",".join(choices(field)) + "}"
+        group.add_argument(*_spellings((name, *option.aliases)), **given)
     output = run.add_argument_group("Output")
     output.add_argument("--config", metavar="FILE", help="JSON file of options; flags win over it")
     output.add_argument(

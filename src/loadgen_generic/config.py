@@ -35,6 +35,13 @@ class BenchmarkConfig(BaseModel):
         description="a model that needs no file: demo is ResNet-50 v1.5 with seeded random "
         "weights, built on first use",
     )
+    batch_dim: Annotated[
+        str, Option("Model", "CM_MLPERF_BATCH_DIM", metavar="{auto,none,NAME}")
+    ] = Field(
+        "auto",
+        description="the dimension along which samples are batched; auto takes the leading one "
+        "where it is open on every input, or fixed alike on every input and output",
+    )
     dim: Annotated[
         dict[str, int], Option("Model", "CM_MLPERF_DIM", metavar="NAME=SIZE[,NAME=SIZE...]")
     ] = Field(
@@ -132,14 +139,53 @@ class BenchmarkConfig(BaseModel):
     ] = Field(None, ge=1, le=2**20, description="samples in each MultiStream query (8)")
 
     runner: Annotated[
-        Literal["auto", "inline", "threadpool"], Option("Dispatch", "CM_MLPERF_RUNNER")
+        Literal[
+            "auto",
+            "inline",
+            "threadpool",
+            "threadpool+replication",
+            "processpool",
+            "processpool+mp",
+        ],
+        Option("Dispatch", "CM_MLPERF_RUNNER"),
     ] = Field(
         "auto",
-        description="how queries reach the model: inline on LoadGen's own thread, or threadpool "
-        "with --concurrency workers; auto takes inline for SingleStream and MultiStream",
+        description="how queries reach the model: inline on LoadGen's own thread; threadpool, "
+        "workers that share a session; threadpool+replication, workers with a session each; "
+        "processpool (processpool+mp is the same), workers in processes of their own; auto "
+        "calibrates",
     )
     concurrency: Annotated[int | None, Option("Dispatch", "CM_MLPERF_CONCURRENCY")] = Field(
-        None, ge=0, le=4096, description="number of workers of the threadpool (0: one per core)"
+        None, ge=0, le=4096, description="number of workers (0: one per core, or as calibrated)"
+    )
+    batch_size: Annotated[int | None, Option("Dispatch", "CM_MLPERF_BATCH_SIZE")] = Field(
+        None,
+        ge=1,
+        le=2**20,
+        description="most samples in one inference, or auto to calibrate; MultiStream runs a "
+        "query as one batch unless this is smaller",
+    )
+    batch_timeout_us: Annotated[
+        float,
+        Option("Dispatch", "CM_MLPERF_BATCH_TIMEOUT_US", unit="us", scenarios=("Server",)),
+    ] = Field(
+        0.0,
+        ge=0,
+        le=1e9,
+        description="how long a batch that is not full waits for more queries; 0 takes what is "
+        "waiting",
+    )
+    pin: Annotated[bool, Option("Dispatch", "CM_MLPERF_PIN")] = Field(
+        False, description="give each worker processors of its own (Linux)"
+    )
+    distinct_samples: Annotated[int | None, Option("Dispatch", "CM_MLPERF_DISTINCT_SAMPLES")] = (
+        Field(
+            None,
+            ge=1,
+            le=2**24,
+            description="number of different inputs (default: enough to exceed twice the last-level "
+            "cache)",
+        )
     )
 
     backend: Annotated[Literal["onnxruntime", "fake"], Option("Session", "CM_MLPERF_BACKEND")] = (
@@ -203,6 +249,11 @@ class BenchmarkConfig(BaseModel):
             return value
         known = {name.lower(): name for name in choices(cls.model_fields[info.field_name])}
         return known.get(value.strip().lower(), value)
+
+    @field_validator("batch_size", "concurrency", mode="before")
+    @classmethod
+    def _auto_is_none(cls, value: object) -> object:
+        return None if isinstance(value, str) and value.strip().lower() == "auto" else value
 
     @field_validator("dim", "backend_options", mode="before")
     @classmethod

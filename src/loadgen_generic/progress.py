@@ -11,7 +11,7 @@ import enum
 import mmap
 from pathlib import Path
 
-__all__ = ["Counter", "Phase", "Progress"]
+__all__ = ["Phase", "Progress"]
 
 _WORD = 8
 _STRIDE = 8  # words from one counter to the next: a cache line
@@ -21,25 +21,11 @@ _MOST_COUNTERS = 4096 + 1
 class Phase(enum.IntEnum):
     STARTING = 0
     LOADING = 1
-    WARMING_UP = 2
-    PROBING = 3
-    TESTING = 4
-    FINISHING = 5
-
-
-class Counter:
-    """One worker's count; written by one thread."""
-
-    __slots__ = ("_count", "_position", "_words")
-
-    def __init__(self, words: memoryview, position: int) -> None:
-        self._words = words
-        self._position = position
-        self._count = 0
-
-    def add(self, samples: int) -> None:
-        self._count += samples
-        self._words[self._position] = self._count
+    CALIBRATING = 2
+    WARMING_UP = 3
+    PROBING = 4
+    TESTING = 5
+    FINISHING = 6
 
 
 class Progress:
@@ -59,9 +45,10 @@ class Progress:
     def create(path: Path) -> None:
         path.write_bytes(bytes(_WORD * _STRIDE * (_MOST_COUNTERS + 1)))
 
-    def counter(self) -> Counter:
+    def counter(self) -> tuple[memoryview, int]:
+        """Where one worker, and no other thread, writes how many samples it has answered."""
         self._used += 1
-        return Counter(self._words, self._used * _STRIDE)
+        return self._words, self._used * _STRIDE
 
     def enter(self, phase: Phase) -> None:
         self._words[0] = phase

@@ -13,7 +13,16 @@ from typing import Protocol
 
 from loadgen_generic.tensors import Array, ModelSignature
 
-__all__ = ["Backend", "Batch", "Complete", "Estimate", "Runner", "SampleLibrary", "Worker"]
+__all__ = [
+    "Backend",
+    "Batch",
+    "Complete",
+    "Estimate",
+    "Reader",
+    "Runner",
+    "SampleLibrary",
+    "Worker",
+]
 
 
 @dataclass(slots=True, eq=False)
@@ -21,7 +30,7 @@ class Batch:
     """Samples of the pool, ready to be fed.
 
     Attributes:
-        count: number of samples.
+        count: number of samples; the arrays may hold more rows, which are padding.
         arrays: one array per model input, in the model's order; shape (count, *sample) where
             the model has a batch dimension, else the shape of the input.
         handle: the backend's own form of the arrays, kept here by the backend so that it is
@@ -87,8 +96,20 @@ class Backend(Protocol):
     def close(self) -> None: ...
 
 
+class Reader(Protocol):
+    """One worker's view of the samples; used by one thread at a time."""
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """The loaded samples of these indices, at most as many as the reader was made for.
+
+        A view of the pool where they lie side by side, else a copy that the next call
+        overwrites.
+        """
+        ...
+
+
 class SampleLibrary(Protocol):
-    """What LoadGen's QSL holds. Slots are the positions of samples in loaded order."""
+    """What LoadGen's QSL holds."""
 
     def count(self) -> int: ...
 
@@ -96,9 +117,7 @@ class SampleLibrary(Protocol):
 
     def unload(self, indices: Sequence[int]) -> None: ...
 
-    def batch(self, indices: Sequence[int]) -> Batch:
-        """The loaded samples of these indices, as views where they lie side by side."""
-        ...
+    def reader(self, batch_size: int) -> Reader: ...
 
 
 class Runner(Protocol):
@@ -107,8 +126,11 @@ class Runner(Protocol):
     def start(
         self, make_complete: Callable[[], Complete], fail: Callable[[BaseException], None]
     ) -> None:
-        """Get the workers ready. ``fail`` is told of the first error; the runner then drops
-        what is left, because the test is lost."""
+        """Bring the workers up; if they are up and idle, have them report here from now on.
+
+        ``fail`` is told of the first error. The runner then drops what is left, because the
+        test is lost.
+        """
         ...
 
     def issue(self, ids: Sequence[int], indices: Sequence[int]) -> None: ...

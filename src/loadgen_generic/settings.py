@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.early_stopping import min_queries
 from loadgen_generic.errors import RequestError
 from loadgen_generic.seams import Estimate
 
-__all__ = ["TestSettings", "needs_probe", "plan_settings"]
+__all__ = ["TestSettings", "duration_sec", "needs_probe", "plan_settings", "samples_per_query"]
 
 DEFAULT_DURATION_SEC = 10.0
 DEFAULT_SAMPLES_PER_QUERY = 8
@@ -32,6 +32,7 @@ MOST_PREPARED_QUERIES = 50_000_000
 class TestSettings:
     """What LoadGen is told. Times in the unit their name says; percentile in percent.
 
+    ``coalesce`` lets LoadGen hand over all queries that are due at once (Server);
     ``notes`` are sentences for the user: the arithmetic that led here.
     """
 
@@ -46,8 +47,17 @@ class TestSettings:
     percentile: float
     target_qps: float
     target_latency_ms: float
+    coalesce: bool
     seed: int
     notes: tuple[str, ...]
+
+    def as_effective(self) -> dict[str, object]:
+        """The settings under the names of the result's effective configuration."""
+        values = asdict(self)
+        del values["notes"]
+        values["loadgen_expected_qps"] = values.pop("expected_qps")
+        values["target_latency_percentile"] = values.pop("percentile")
+        return values
 
 
 def needs_probe(config: BenchmarkConfig) -> bool:
@@ -58,7 +68,7 @@ def needs_probe(config: BenchmarkConfig) -> bool:
     if config.scenario == "Server":
         rate = config.target_qps or config.loadgen_expected_qps
         return rate is None or config.target_latency_ms is None
-    return config.loadgen_expected_qps is None and _duration_sec(config) > 0
+    return config.loadgen_expected_qps is None and duration_sec(config) > 0
 
 
 def plan_settings(config: BenchmarkConfig, estimate: Estimate | None) -> TestSettings:
@@ -73,7 +83,7 @@ def plan_settings(config: BenchmarkConfig, estimate: Estimate | None) -> TestSet
         RequestError: the numbers together cannot make a test.
     """
     scenario = config.scenario
-    duration = _duration_sec(config)
+    duration = duration_sec(config)
     per_query = samples_per_query(config)
     percentile = config.target_latency_percentile or DEFAULT_PERCENTILE.get(scenario, 99.0)
     expected = config.loadgen_expected_qps or (estimate.samples_per_sec if estimate else 0.0)
@@ -125,6 +135,7 @@ def plan_settings(config: BenchmarkConfig, estimate: Estimate | None) -> TestSet
         percentile=percentile,
         target_qps=target_qps,
         target_latency_ms=target_latency_ms,
+        coalesce=scenario == "Server",
         seed=config.seed,
         notes=tuple(notes),
     )
@@ -137,7 +148,8 @@ def samples_per_query(config: BenchmarkConfig) -> int:
     return config.samples_per_query or DEFAULT_SAMPLES_PER_QUERY
 
 
-def _duration_sec(config: BenchmarkConfig) -> float:
+def duration_sec(config: BenchmarkConfig) -> float:
+    """Shortest valid test, in s; 0 where a count of samples stands in its place."""
     if config.loadgen_duration_sec is not None:
         return config.loadgen_duration_sec
     return 0.0 if config.samples else DEFAULT_DURATION_SEC

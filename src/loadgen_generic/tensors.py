@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,42 +69,62 @@ class InputPlan:
 class SamplePlan:
     """What one sample is, and whether several of them make a batch.
 
-    ``batched``: the inputs carry a leading batch dimension of any size. Without it every
-    inference takes exactly one sample.
+    Attributes:
+        batched: the inputs carry a leading batch dimension. Without it every inference takes
+            exactly one sample.
+        fixed_batch: the size of that dimension where the model fixes it, else 0.
+        batch_name: its name where the model names it, its size where it is fixed, "leading"
+            where it is neither; "none" without one.
     """
 
     inputs: tuple[InputPlan, ...]
     batched: bool
+    fixed_batch: int = 0
+    batch_name: str = "none"
+
+    @property
+    def largest_batch(self) -> int:
+        """1 without a batch dimension, its size where it is fixed, 0 where it is open."""
+        return self.fixed_batch if self.batched else 1
 
     @property
     def bytes_per_sample(self) -> int:
         return sum(plan.nbytes for plan in self.inputs)
 
 
-def plan_samples(signature: ModelSignature, sizes: Mapping[str, int]) -> SamplePlan:
+def plan_samples(
+    signature: ModelSignature, sizes: Mapping[str, int], batch_dim: str = "auto"
+) -> SamplePlan:
     """Decide what one sample of a model is.
 
-    The leading dimension is the batch when it is open (symbolic or unknown) and the same on
-    every input, unless ``sizes`` fixes it. Every other open dimension needs a size.
+    The leading dimension is taken for the batch when every input has the same one and it is
+    open (symbolic or unknown), or fixed at the same size on every output as well.
 
     Args:
         sizes: symbolic dimension name to size, from ``--dim``.
+        batch_dim: ``auto`` for the rule above, ``none`` for no batch dimension (a leading
+            dimension that is open is then 1), or the name of the symbolic dimension that is
+            the batch.
 
     Raises:
         RequestError: an input type that cannot be fed, an open dimension without a size, or a
-            size for a dimension that the model does not have.
+            name that the model does not have.
     """
-    batched = _has_batch_dimension(signature.inputs, sizes)
-    unknown = set(sizes) - {
-        d for spec in signature.inputs for d in spec.shape if isinstance(d, str)
-    }
-    if unknown:
-        names = sorted({d for spec in signature.inputs for d in spec.shape if isinstance(d, str)})
+    names = {d for spec in signature.inputs for d in spec.shape if isinstance(d, str)}
+    for flag, name in [("dim", name) for name in sizes] + [("batch_dim", batch_dim)]:
+        if name not in names and not (flag == "batch_dim" and name in ("auto", "none")):
+            raise RequestError(
+                "the model has no such dimension.",
+                flag=flag,
+                value=name,
+                remedy=f"Its symbolic dimensions are: {', '.join(sorted(names)) or 'none'}.",
+            )
+    batch = None if batch_dim == "none" else _batch_dimension(signature, sizes)
+    if batch_dim not in ("auto", "none", batch):
         raise RequestError(
-            "the model has no such dimension.",
-            flag="dim",
-            value=min(unknown),
-            remedy=f"Its symbolic dimensions are: {', '.join(names) or 'none'}.",
+            "this is not the leading dimension of every input, or --dim gives it a size.",
+            flag="batch_dim",
+            value=batch_dim,
         )
     plans = []
     for spec in signature.inputs:
@@ -113,19 +133,30 @@ def plan_samples(signature: ModelSignature, sizes: Mapping[str, int]) -> SampleP
                 f"input {spec.describe()} has an element type that cannot be generated here. "
                 "Inputs of float, integer and bool tensors can."
             )
-        dims = spec.shape[1:] if batched else spec.shape
+        dims = spec.shape if batch is None else spec.shape[1:]
+        if batch_dim == "none" and dims and not isinstance(dims[0], int) and dims[0] not in sizes:
+            dims = (1, *dims[1:])
         plans.append(InputPlan(spec.name, spec.dtype, _resolve(spec, dims, sizes)))
-    return SamplePlan(tuple(plans), batched)
+    return SamplePlan(
+        tuple(plans),
+        batched=batch is not None,
+        fixed_batch=batch if isinstance(batch, int) else 0,
+        batch_name="none" if batch is None else str(batch) or "leading",
+    )
 
 
-def _has_batch_dimension(inputs: Sequence[TensorSpec], sizes: Mapping[str, int]) -> bool:
-    if not inputs or any(not spec.shape for spec in inputs):
-        return False
-    leading = {spec.shape[0] for spec in inputs}
+def _batch_dimension(signature: ModelSignature, sizes: Mapping[str, int]) -> int | str | None:
+    """The leading dimension if it is the batch: its size, its name, or "" if it has none."""
+    if not signature.inputs or any(not spec.shape for spec in signature.inputs):
+        return None
+    leading = {spec.shape[0] for spec in signature.inputs}
     if len(leading) != 1:
-        return False
+        return None
     first = leading.pop()
-    return not isinstance(first, int) and first not in sizes
+    if isinstance(first, int):
+        outputs = {spec.shape[0] if spec.shape else None for spec in signature.outputs}
+        return first if outputs == {first} else None
+    return None if first in sizes else first or ""
 
 
 def _resolve(spec: TensorSpec, dims: tuple[Dim, ...], sizes: Mapping[str, int]) -> tuple[int, ...]:

@@ -99,7 +99,8 @@ class _FakeWorker:
         self._last = batch
         if self._events:
             self._misbehave()
-        self._wait(self._fixed + self._each * batch.count)
+        if self._fixed or self._each:
+            self._wait(self._fixed + self._each * batch.count)
 
     def outputs(self) -> Sequence[Array]:
         values = self._last.arrays[0].reshape(self._last.count, -1)
@@ -118,7 +119,7 @@ class _FakeWorker:
     def _wait(seconds: float) -> None:
         if seconds >= _SHORTEST_SLEEP_SEC:
             time.sleep(seconds)
-        elif seconds:
+        else:
             end = time.perf_counter() + seconds
             while time.perf_counter() < end:
                 pass

@@ -34,6 +34,8 @@ _MODES = {
     "sequential": ort.ExecutionMode.ORT_SEQUENTIAL,
     "parallel": ort.ExecutionMode.ORT_PARALLEL,
 }
+Shapes = tuple[tuple[int, ...], ...]  # of every input
+_SHAPE_KEYS: dict[Shapes, int] = {}
 _ERRORS_ONLY = 3  # ONNX Runtime's log severity
 _INSTALL = {
     "CUDAExecutionProvider": "Install onnxruntime-gpu in place of onnxruntime, on a machine with "
@@ -115,23 +117,16 @@ class OnnxRuntimeWorker:
 
     def __init__(self, session: ort.InferenceSession) -> None:
         self._session = session
-        self._names = [node.name for node in session.get_inputs()]
+        self._inputs = session.get_inputs()
+        self._outputs = session.get_outputs()
+        self._names = [node.name for node in self._inputs]
         self._bindings: dict[int, tuple[ort.IOBinding, Sequence[Array] | None]] = {}
+        self._bound: Batch | None = None
         self._run = session.run_with_iobinding
 
     def infer(self, batch: Batch) -> None:
-        # Binding a ready OrtValue again costs a tenth of binding a pointer.
-        values = cast("list[ort.OrtValue] | None", batch.handle)
-        if values is None:
-            values = [ort.OrtValue.ortvalue_from_numpy(array) for array in batch.arrays]
-            batch.handle = values
-        bound = self._bindings.get(batch.count)
-        if bound is None:
-            bound = self._bindings[batch.count] = self._bind_outputs(batch)
-        self._binding, self._buffers = bound
-        bind = self._binding.bind_ortvalue_input
-        for name, value in zip(self._names, values, strict=True):
-            bind(name, value)
+        if batch is not self._bound:
+            self._bind(batch)
         self._run(self._binding)
 
     def outputs(self) -> Sequence[Array]:
@@ -139,23 +134,43 @@ class OnnxRuntimeWorker:
             return self._buffers
         return cast("list[Array]", self._binding.copy_outputs_to_cpu())
 
+    def _bind(self, batch: Batch) -> None:
+        handle = batch.handle
+        if handle is None:
+            # A ready OrtValue is bound again at a tenth of the price of a pointer.
+            values = [ort.OrtValue.ortvalue_from_numpy(array) for array in batch.arrays]
+            key = _shape_key(tuple(array.shape for array in batch.arrays))
+            handle = batch.handle = list(zip(self._names, values, strict=True)), key
+        named, key = cast("tuple[list[tuple[str, ort.OrtValue]], int]", handle)
+        if key not in self._bindings:
+            self._bindings[key] = self._bind_outputs(batch)
+        self._binding, self._buffers = self._bindings[key]
+        for name, value in named:
+            self._binding.bind_ortvalue_input(name, value)
+        self._bound = batch
+
     def _bind_outputs(self, batch: Batch) -> tuple[ort.IOBinding, Sequence[Array] | None]:
         binding = self._session.io_binding()
         symbols = {
             name: size
-            for node, array in zip(self._session.get_inputs(), batch.arrays, strict=True)
+            for node, array in zip(self._inputs, batch.arrays, strict=True)
             for name, size in zip(node.shape, array.shape, strict=True)
             if isinstance(name, str)
         }
         buffers: list[Array] = []
-        for node in self._session.get_outputs():
+        for node in self._outputs:
             buffer = _output_buffer(node, symbols)
             if buffer is None:
                 binding.bind_output(node.name, "cpu")
             else:
                 binding.bind_ortvalue_output(node.name, ort.OrtValue.ortvalue_from_numpy(buffer))
                 buffers.append(buffer)
-        return binding, buffers if len(buffers) == len(self._session.get_outputs()) else None
+        return binding, buffers if len(buffers) == len(self._outputs) else None
+
+
+def _shape_key(shapes: Shapes) -> int:
+    """A small integer for the shapes of all inputs: hashing them would cost each query."""
+    return _SHAPE_KEYS.setdefault(shapes, len(_SHAPE_KEYS))
 
 
 def resolve_provider(name: str) -> str:

@@ -19,6 +19,7 @@ __all__ = ["TerminalObserver", "print_result"]
 _PHASES = {
     Phase.STARTING: "starting",
     Phase.LOADING: "loading the model",
+    Phase.CALIBRATING: "calibrating runner, workers, threads and batch",
     Phase.WARMING_UP: "warming up",
     Phase.PROBING: "probing the model's speed",
     Phase.TESTING: "LoadGen test",
@@ -99,7 +100,8 @@ def print_result(result: Result, stream: TextIO | None = None) -> None:
     provider = ", ".join(result.providers) or "none"
     run_by = (
         f"{effective['runner']} runner, {effective['concurrency']} worker(s), "
-        f"{effective.get('intra_op_threads', '-')} intra-op thread(s) each, {provider}"
+        f"{effective.get('intra_op_threads', '-')} intra-op thread(s) each, "
+        f"batch {effective['batch_size']}, {provider}"
     )
     rows = [("result", str(result.path))]
     if result.scenario != "Offline":

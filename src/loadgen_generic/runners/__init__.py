@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from typing import cast
 
-from loadgen_generic.runners.inline import InlineRunner
-from loadgen_generic.runners.plan import RunnerPlan, plan_runner
-from loadgen_generic.runners.threadpool import ThreadPoolRunner
-from loadgen_generic.seams import Runner, SampleLibrary, Worker
+from loadgen_generic.runners.setup import RunnerSetup
+from loadgen_generic.seams import Runner
 
-__all__ = ["RUNNERS", "RunnerPlan", "plan_runner"]
+__all__ = ["RUNNERS", "create_runner"]
 
-RUNNERS: dict[str, Callable[[Sequence[Worker], SampleLibrary, int], Runner]] = {
-    "inline": InlineRunner,
-    "threadpool": ThreadPoolRunner,
+# Named, not imported: only the chosen one is loaded. Two names of one implementation are two
+# lines, since CM users know both.
+RUNNERS = {
+    "inline": "loadgen_generic.runners.inline:InlineRunner",
+    "threadpool": "loadgen_generic.runners.threadpool:ThreadPoolRunner",
+    "threadpool+replication": "loadgen_generic.runners.threadpool:ReplicatedThreadPoolRunner",
+    "processpool": "loadgen_generic.runners.processpool:ProcessPoolRunner",
+    "processpool+mp": "loadgen_generic.runners.processpool:ProcessPoolRunner",
 }
+
+
+def create_runner(setup: RunnerSetup) -> Runner:
+    module, _, name = RUNNERS[setup.runner].partition(":")
+    return cast(Runner, getattr(importlib.import_module(module), name)(setup))

@@ -4,50 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from loadgen_generic.seams import Complete, SampleLibrary, Worker
+from loadgen_generic.runners.setup import RunnerSetup, warm_up
+from loadgen_generic.seams import Complete
 
 __all__ = ["InlineRunner"]
 
 
 class InlineRunner:
-    """Args:
-    workers: exactly one.
-    samples: where the batches come from.
-    batch_size: most samples in one inference.
-    """
+    issue: Callable[[Sequence[int], Sequence[int]], None]
 
-    def __init__(self, workers: Sequence[Worker], samples: SampleLibrary, batch_size: int) -> None:
-        (worker,) = workers
-        self._infer = worker.infer
-        self._outputs = worker.outputs
-        self._batch = samples.batch
-        self._batch_size = batch_size
-        self._lost = False
+    def __init__(self, setup: RunnerSetup) -> None:
+        self._worker, self._reader = setup.shared_worker(), setup.reader()
+        self._batch_size = setup.batch_size
+        warm_up(
+            self._worker,
+            self._reader,
+            setup.batch_size,
+            setup.warmup_queries,
+            setup.samples.count(),
+        )
 
     def start(
         self, make_complete: Callable[[], Complete], fail: Callable[[BaseException], None]
     ) -> None:
-        self._complete = make_complete()
-        self._fail = fail
-        self._lost = False
+        # A closure over local names: attribute look-ups would cost each query.
+        complete, size = make_complete(), self._batch_size
+        infer, outputs, batch = self._worker.infer, self._worker.outputs, self._reader.batch
 
-    def issue(self, ids: Sequence[int], indices: Sequence[int]) -> None:
-        if self._lost:
-            return
-        size = self._batch_size
-        try:
-            if len(ids) <= size:
-                self._infer(self._batch(indices))
-                self._complete(ids, self._outputs)
-                return
-            for at in range(0, len(ids), size):
-                end = at + size
-                self._infer(self._batch(indices[at:end]))
-                self._complete(ids[at:end], self._outputs)
-        except BaseException as error:  # noqa: BLE001
-            # LoadGen aborts the process if anything escapes from here.
-            self._lost = True
-            self._fail(error)
+        def issue(ids: Sequence[int], indices: Sequence[int]) -> None:
+            try:
+                if len(ids) <= size:
+                    infer(batch(indices))
+                    complete(ids, outputs)
+                    return
+                for at in range(0, len(ids), size):
+                    infer(batch(indices[at : at + size]))
+                    complete(ids[at : at + size], outputs)
+            except BaseException as error:  # noqa: BLE001
+                # LoadGen aborts the process if anything escapes from here.
+                fail(error)
+
+        self.issue = issue
 
     def flush(self) -> None:
         pass

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, cycle, islice
 
-from loadgen_generic.seams import Complete, Estimate, Runner
+from loadgen_generic.seams import Complete, Estimate, Runner, SampleLibrary
 from loadgen_generic.tensors import Array
 
-__all__ = ["measure_burst", "measure_stream"]
+__all__ = ["PROBE_SEC", "measure_burst", "measure_stream", "probe"]
 
-_PROBE_SEC = 0.6
+PROBE_SEC = 0.6
 _SLICES = 3
 
 
@@ -50,7 +50,31 @@ class _Countdown:
                 raise self._error
 
 
-def measure_stream(runner: Runner, indices: Sequence[int], samples_per_query: int) -> Estimate:
+def probe(
+    runner: Runner, samples: SampleLibrary, scenario: str, per_query: int, smallest: int
+) -> Estimate:
+    """What has to be known before a test of the scenario can be sized.
+
+    Args:
+        per_query: samples that LoadGen issues together; Offline's single query apart.
+        smallest: samples that keep every worker busy: a batch for each.
+    """
+    indices = range(samples.count())
+    if scenario in ("SingleStream", "MultiStream"):
+        return measure_stream(runner, indices, per_query)
+    throughput = measure_burst(runner, indices, smallest, together=scenario == "Offline")
+    if scenario == "Offline":
+        return throughput
+    alone = measure_stream(runner, indices, 1)
+    return Estimate(throughput.samples_per_sec, alone.latency_sec, alone.queries)
+
+
+def measure_stream(
+    runner: Runner,
+    indices: Sequence[int],
+    samples_per_query: int,
+    seconds: float = PROBE_SEC,
+) -> Estimate:
     """Time queries that are issued one at a time.
 
     The latency is the 10th percentile, since LoadGen prepares queries for twice the duration
@@ -60,29 +84,33 @@ def measure_stream(runner: Runner, indices: Sequence[int], samples_per_query: in
     Args:
         indices: the loaded samples, in loaded order.
         samples_per_query: samples that are issued together.
+        seconds: about how long it may take.
     """
     tracker = _Countdown()
     runner.start(tracker.make_complete, tracker.fail)
     latencies: list[float] = []
-    try:
-        end = time.perf_counter() + _PROBE_SEC
-        for query in _windows(indices, samples_per_query):
-            tracker.expect(samples_per_query)
-            begin = time.perf_counter()
-            runner.issue(list(range(samples_per_query)), query)
-            runner.flush()
-            tracker.wait()
-            now = time.perf_counter()
-            latencies.append(now - begin)
-            if now >= end:
-                break
-    finally:
-        runner.close()
+    end = time.perf_counter() + seconds
+    for query in _windows(indices, samples_per_query):
+        tracker.expect(samples_per_query)
+        begin = time.perf_counter()
+        runner.issue(list(range(samples_per_query)), query)
+        runner.flush()
+        tracker.wait()
+        now = time.perf_counter()
+        latencies.append(now - begin)
+        if now >= end:
+            break
     low = statistics.quantiles(latencies, n=10)[0] if len(latencies) > 10 else min(latencies)
     return Estimate(samples_per_query / statistics.fmean(latencies), low, len(latencies))
 
 
-def measure_burst(runner: Runner, indices: Sequence[int], workers: int, together: bool) -> Estimate:
+def measure_burst(
+    runner: Runner,
+    indices: Sequence[int],
+    smallest: int,
+    together: bool,
+    seconds: float = PROBE_SEC,
+) -> Estimate:
     """Time bursts of samples that keep every worker busy.
 
     Bursts grow until one takes a good part of the probe's time; the fastest of a few of that
@@ -90,26 +118,24 @@ def measure_burst(runner: Runner, indices: Sequence[int], workers: int, together
 
     Args:
         indices: the loaded samples, in loaded order.
-        workers: workers of the runner; the first burst has one sample for each.
+        smallest: samples of the first burst: a batch for each worker.
         together: issue a burst as one query (Offline) instead of one query a sample (Server).
+        seconds: about how long it may take.
     """
     tracker = _Countdown()
     runner.start(tracker.make_complete, tracker.fail)
     source = cycle(indices)
-    size = workers
-    try:
-        while True:
-            elapsed = _burst(runner, tracker, list(islice(source, size)), together)
-            if elapsed >= _PROBE_SEC / (2 * _SLICES):
-                break
-            growth = _PROBE_SEC / _SLICES / max(elapsed, 1e-6)
-            size = max(size + 1, int(size * min(growth, 16)))
-        best = elapsed
-        if elapsed < _PROBE_SEC:
-            for _ in range(_SLICES - 1):
-                best = min(best, _burst(runner, tracker, list(islice(source, size)), together))
-    finally:
-        runner.close()
+    size = smallest
+    while True:
+        elapsed = _burst(runner, tracker, list(islice(source, size)), together)
+        if elapsed >= seconds / (2 * _SLICES):
+            break
+        growth = min(seconds / _SLICES / max(elapsed, 1e-6), 16)
+        size = max(size + smallest, int(size * growth) // smallest * smallest)
+    best = elapsed
+    if elapsed < seconds:
+        for _ in range(_SLICES - 1):
+            best = min(best, _burst(runner, tracker, list(islice(source, size)), together))
     return Estimate(size / best, 0.0, size)
 
 

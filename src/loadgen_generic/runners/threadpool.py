@@ -1,57 +1,68 @@
-"""N threads take work from one queue; the session is shared or each worker has its own."""
+"""N threads take batches from one queue; they share a session, or each has its own."""
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Sequence
 
-from loadgen_generic.seams import Complete, SampleLibrary, Worker
+from loadgen_generic.runners.batching import WorkQueue, cut
+from loadgen_generic.runners.setup import (
+    RunnerSetup,
+    cores_of_worker,
+    pin_this_thread,
+    warm_up,
+)
+from loadgen_generic.seams import Complete, Reader, Worker
 
-__all__ = ["ThreadPoolRunner"]
-
-_Work = tuple[Sequence[int], Sequence[int]]
+__all__ = ["ReplicatedThreadPoolRunner", "ThreadPoolRunner"]
 
 
 class ThreadPoolRunner:
-    """Args:
-    workers: one for each thread.
-    samples: where the batches come from.
-    batch_size: most samples in one inference.
-    """
+    """The workers share one session."""
 
-    def __init__(self, workers: Sequence[Worker], samples: SampleLibrary, batch_size: int) -> None:
-        self._workers = workers
-        self._batch = samples.batch
-        self._batch_size = batch_size
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+    def __init__(self, setup: RunnerSetup) -> None:
+        self._setup = setup
+        self._queue = WorkQueue(setup.batch_size, setup.batch_timeout_sec)
         self._threads: list[threading.Thread] = []
+        self._completes: list[Complete] = []
+        self._on_close: list[Callable[[], None]] = []
+        self._broken: BaseException | None = None
         self._lost = False
+
+    def _make_worker(self, number: int) -> tuple[Worker, Reader]:
+        return self._setup.shared_worker(), self._setup.reader()
+
+    def _pin(self, number: int) -> None:
+        pin_this_thread(cores_of_worker(number, self._setup.workers))
 
     def start(
         self, make_complete: Callable[[], Complete], fail: Callable[[BaseException], None]
     ) -> None:
-        self._lost = False
+        self._completes = [make_complete() for _ in range(self._setup.workers)]
         self._fail = fail
+        self._lost = False
+        if self._threads:
+            return
+        ready = threading.Barrier(self._setup.workers + 1)
         self._threads = [
             threading.Thread(
-                target=self._serve,
-                args=(worker, make_complete()),
-                name=f"worker-{number}",
-                daemon=True,
+                target=self._serve, args=(number, ready), name=f"worker-{number}", daemon=True
             )
-            for number, worker in enumerate(self._workers)
+            for number in range(self._setup.workers)
         ]
         for thread in self._threads:
             thread.start()
+        ready.wait()
+        if self._broken is not None:
+            raise self._broken
 
     def issue(self, ids: Sequence[int], indices: Sequence[int]) -> None:
-        size, put = self._batch_size, self._queue.put
-        if len(ids) <= size:
+        put = self._queue.put
+        if len(ids) == 1:
             put((ids, indices))
             return
-        for at in range(0, len(ids), size):
-            put((ids[at : at + size], indices[at : at + size]))
+        for work in cut(ids, indices, self._setup.batch_size, self._setup.workers):
+            put(work)
 
     def flush(self) -> None:
         pass
@@ -62,17 +73,37 @@ class ThreadPoolRunner:
         for thread in self._threads:
             thread.join()
         self._threads = []
+        for end in self._on_close:
+            end()
 
-    def _serve(self, worker: Worker, complete: Complete) -> None:
-        get, batch = self._queue.get, self._batch
+    def _serve(self, number: int, ready: threading.Barrier) -> None:
+        setup = self._setup
+        try:
+            if setup.pin:
+                self._pin(number)
+            worker, reader = self._make_worker(number)
+            warm_up(worker, reader, setup.batch_size, setup.warmup_queries, setup.samples.count())
+        except BaseException as error:  # noqa: BLE001 - start() raises it
+            self._broken = error
+            ready.wait()
+            return
+        ready.wait()
+        take, batch = self._queue.take, reader.batch
         infer, outputs = worker.infer, worker.outputs
-        while (work := get()) is not None:
+        while (work := take()) is not None:
             if self._lost:
                 continue
             ids, indices = work
             try:
                 infer(batch(indices))
-                complete(ids, outputs)
+                self._completes[number](ids, outputs)
             except BaseException as error:  # noqa: BLE001 - nobody above would see it
                 self._lost = True
                 self._fail(error)
+
+
+class ReplicatedThreadPoolRunner(ThreadPoolRunner):
+    """Each worker has a session of its own."""
+
+    def _make_worker(self, number: int) -> tuple[Worker, Reader]:
+        return self._setup.replicated_worker(), self._setup.reader()

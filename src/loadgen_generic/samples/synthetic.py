@@ -6,15 +6,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loadgen_generic.seams import Batch
+from loadgen_generic.samples.pool import Pool, PoolReader
+from loadgen_generic.samples.shared import SharedArrays, SharedLayout
+from loadgen_generic.seams import Reader
 from loadgen_generic.tensors import Array, InputPlan, SamplePlan
 
 __all__ = ["SyntheticSamples", "pool_size"]
 
 # Bounds of the automatic pool. The lower one keeps samples distinct for large inputs, the upper
 # one keeps LoadGen's own bookkeeping small for tiny ones.
-_FEWEST, _MOST = 8, 32768
+_FEWEST, _MOST = 8, 1 << 18
 _LARGEST_POOL_BYTES = 1 << 30
+# Offline goes round the pool in order; batches that divide it are never cut by its end.
+_MULTIPLE = 16
 
 
 def pool_size(bytes_per_sample: int, cache_bytes: int) -> int:
@@ -29,7 +33,7 @@ def pool_size(bytes_per_sample: int, cache_bytes: int) -> int:
     """
     wanted = 2 * cache_bytes // max(bytes_per_sample, 1) + 1
     affordable = _LARGEST_POOL_BYTES // max(bytes_per_sample, 1)
-    return max(_FEWEST, min(wanted, affordable, _MOST))
+    return max(_FEWEST, min(-(-wanted // _MULTIPLE) * _MULTIPLE, affordable, _MOST))
 
 
 class SyntheticSamples:
@@ -39,59 +43,52 @@ class SyntheticSamples:
     uniform over 0 to 9, booleans are coin tosses.
     """
 
-    def __init__(self, plan: SamplePlan, count: int, seed: int) -> None:
+    def __init__(
+        self, plan: SamplePlan, count: int, seed: int, per_query: int = 1, shared: bool = False
+    ) -> None:
+        """Args:
+        plan: what one sample is.
+        count: how many distinct samples.
+        seed: of all of them.
+        per_query: samples that LoadGen issues together.
+        shared: keep the loaded samples where other processes can read them.
+        """
         self._plan = plan
         self._count = count
         self._seed = seed
         self._fresh: tuple[Array, ...] | None = None  # in order of index
-        self._pool: tuple[Array, ...] = ()  # in loaded order
-        self._loaded: list[int] = []
-        self._slot: dict[int, int] = {}
-        self._batches: dict[tuple[int, int], Batch] = {}
+        slots = count + per_query - 1  # LoadGen loads the first samples twice for MultiStream
+        self._shared: SharedArrays | None = None
+        if shared:
+            self._shared = SharedArrays(slots, [(each.dtype, each.shape) for each in plan.inputs])
+            arrays = self._shared.arrays
+        else:
+            arrays = tuple(np.empty((slots, *each.shape), each.dtype) for each in plan.inputs)
+        self.pool = Pool(plan, arrays, count)
 
     def count(self) -> int:
         return self._count
 
     def load(self, indices: Sequence[int]) -> None:
-        # LoadGen repeats the first samples at the end for MultiStream, so that a query which
-        # wraps around is contiguous too; the first occurrence is where a query begins.
-        self._loaded = list(indices)
-        self._slot = {}
-        for slot, index in enumerate(self._loaded):
-            self._slot.setdefault(index, slot)
-        self._batches.clear()
-        self._pool = ()
-        fresh, self._fresh = self._fresh or self._generate(), None
-        if self._loaded == list(range(self._count)):
-            self._pool = self._fresh = fresh
-        else:
-            order = np.asarray(self._loaded, dtype=np.intp)
-            self._pool = tuple(array[order] for array in fresh)
+        # Kept from the probe's load, in order of index, to the one of the test.
+        fresh, self._fresh = self._fresh, None
+        if fresh is None:
+            fresh = self._fresh = self._generate()
+        order = np.asarray(indices, dtype=np.intp)
+        for source, target in zip(fresh, self.pool.arrays, strict=True):
+            np.take(source, order, axis=0, out=target[: len(order)], mode="clip")
+        self.pool.load(indices)
 
     def unload(self, indices: Sequence[int]) -> None:
-        self._pool, self._loaded, self._slot = (), [], {}
-        self._batches.clear()
+        self.pool.load([])
 
-    def batch(self, indices: Sequence[int]) -> Batch:
-        count = len(indices)
-        first = self._slot[indices[0]]
-        known = self._batches.get((first, count))
-        if known is None:
-            if first + count > len(self._loaded):
-                return self._gather(indices)
-            known = self._batches[first, count] = self._view(first, count)
-        if count > 1 and self._loaded[first : first + count] != list(indices):
-            return self._gather(indices)
-        return known
+    def reader(self, batch_size: int) -> Reader:
+        return PoolReader(self.pool, batch_size)
 
-    def _view(self, first: int, count: int) -> Batch:
-        if self._plan.batched:
-            return Batch(count, tuple(array[first : first + count] for array in self._pool))
-        return Batch(count, tuple(array[first, ...] for array in self._pool))
-
-    def _gather(self, indices: Sequence[int]) -> Batch:
-        slots = [self._slot[index] for index in indices]
-        return Batch(len(slots), tuple(array[slots] for array in self._pool))
+    def shared_layout(self) -> SharedLayout:
+        """Where other processes find the loaded samples, now and after further loads."""
+        assert self._shared is not None
+        return self._shared.layout
 
     def _generate(self) -> tuple[Array, ...]:
         return tuple(

@@ -1,0 +1,224 @@
+"""Chooses runner, workers, threads and batch by a short calibration, and says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.errors import RequestError
+from loadgen_generic.runners.dispatch import Dispatcher, Layout
+from loadgen_generic.runners.probe import measure_burst, measure_stream
+from loadgen_generic.seams import SampleLibrary
+from loadgen_generic.settings import duration_sec, samples_per_query
+from loadgen_generic.tensors import SamplePlan
+
+__all__ = ["Wish", "choose", "layout_by_rule", "wish_of"]
+
+BATCH_LADDER = (1, 4, 16, 64, 256)
+# A larger batch, or another layout, has to be this much faster to count as faster.
+GAIN = 1.02
+# A batch may take this share of Server's latency bound: a query waits for one batch and is
+# answered in the next.
+BOUND_SHARE = 0.25
+LONGEST_BATCH_SEC = 0.5
+LARGEST_BATCH_BYTES = 256 << 20
+PROBE_SEC = 0.15
+DEFAULT_BOUND_MS = 100.0
+ONE_AT_A_TIME = ("SingleStream", "MultiStream")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the user fixed, and what the choice depends on. None means: choose for me.
+
+    Attributes:
+        largest_batch: what the model allows; 0 for any.
+        fixed_batch: the model's own batch size; 0 if it is open.
+        per_query: samples that LoadGen issues together; Offline's single query apart.
+        bound_sec: Server's latency bound.
+        calibrate: whether there is time to measure.
+    """
+
+    scenario: str
+    runner: str
+    workers: int | None
+    intra_op_threads: int | None
+    batch_size: int | None
+    largest_batch: int
+    fixed_batch: int
+    per_query: int
+    bytes_per_sample: int
+    bound_sec: float
+    cores: int
+    calibrate: bool
+
+
+def wish_of(config: BenchmarkConfig, plan: SamplePlan, cores: int) -> Wish:
+    """What a request leaves open, for a model whose samples are as planned."""
+    bound_ms = config.target_latency_ms or DEFAULT_BOUND_MS
+    return Wish(
+        scenario=config.scenario,
+        runner=config.runner,
+        workers=config.concurrency or None,
+        intra_op_threads=config.intra_op_threads or None,
+        batch_size=config.batch_size,
+        largest_batch=plan.largest_batch,
+        fixed_batch=plan.fixed_batch,
+        per_query=samples_per_query(config),
+        bytes_per_sample=plan.bytes_per_sample,
+        bound_sec=bound_ms / 1000,
+        cores=cores,
+        calibrate=duration_sec(config) > 0,
+    )
+
+
+def layout_by_rule(wish: Wish) -> Layout:
+    """The layout without measuring.
+
+    One query at a time is answered fastest on LoadGen's own thread with every core inside the
+    operator: handing it to another thread costs 20 to 50 microseconds. Many at once are
+    answered fastest by one worker per core, because operators do not scale perfectly and
+    queries do.
+
+    Raises:
+        RequestError: the options contradict each other or the model.
+    """
+    if wish.runner == "inline" and (wish.workers or 1) > 1:
+        raise RequestError(
+            "the inline runner answers on LoadGen's own thread and has one worker.",
+            flag="concurrency",
+            value=wish.workers,
+            remedy="Leave it out, or choose another --runner.",
+        )
+    batch_size = wish.batch_size or wish.fixed_batch
+    if wish.largest_batch and batch_size > wish.largest_batch:
+        raise RequestError(
+            "the model takes one sample at a time."
+            if wish.largest_batch == 1
+            else f"the model's batch dimension is fixed at {wish.largest_batch}.",
+            flag="batch_size",
+            value=batch_size,
+            remedy="Export it with an open batch dimension, or leave the option out.",
+        )
+    if not batch_size:
+        batch_size = wish.per_query if wish.scenario == "MultiStream" else 1
+    if wish.largest_batch:
+        batch_size = min(batch_size, wish.largest_batch)
+    runner = wish.runner
+    if runner == "auto":
+        alone = wish.scenario in ONE_AT_A_TIME and not wish.workers
+        runner = "inline" if alone else "threadpool"
+    workers = 1 if runner == "inline" else wish.workers or wish.cores
+    threads = wish.intra_op_threads or max(1, wish.cores // workers)
+    return Layout(runner, workers, threads, batch_size)
+
+
+def choose(wish: Wish, dispatcher: Dispatcher, samples: SampleLibrary) -> tuple[Layout, str]:
+    """The layout to run with, and the reason in one sentence.
+
+    Measures the layouts that the user left open, each on the real runner; the same layout
+    twice if time and again, so that a passing disturbance does not decide.
+    """
+    rule = layout_by_rule(wish)
+    if not wish.calibrate:
+        return rule, "by rule: the run is too short to calibrate for it"
+    rates: dict[Layout, float] = {}
+
+    def measure(layout: Layout) -> float:
+        rates[layout] = max(rates.get(layout, 0.0), _rate(layout, wish, dispatcher, samples))
+        return rates[layout]
+
+    best = rule
+    if _batch_is_open(wish):
+        best = _climb(rule, wish, measure)
+    rivals = [replace(other, batch_size=best.batch_size) for other in _rivals(rule, wish)]
+    for rival in rivals:
+        measure(rival)
+        if _batch_is_open(wish) and rates[rival] * GAIN > rates[best]:
+            measure(_climb(rival, wish, measure))
+    finalists = sorted(rates, key=rates.__getitem__, reverse=True)[:2]
+    for finalist in finalists if len(rates) > 1 else []:
+        measure(finalist)
+    if rates:
+        best = max(rates, key=rates.__getitem__)
+        # A tie goes to the rule: its choice is the more common one and needs no luck.
+        if rule in rates and rates[rule] * GAIN >= rates[best]:
+            best = rule
+    return best, _reason(best, rates)
+
+
+def _batch_is_open(wish: Wish) -> bool:
+    return (
+        wish.batch_size is None and wish.largest_batch == 0 and wish.scenario not in ONE_AT_A_TIME
+    )
+
+
+def _rivals(rule: Layout, wish: Wish) -> Iterator[Layout]:
+    """Other layouts worth measuring; none where the user chose."""
+    if wish.runner != "auto" or wish.intra_op_threads or wish.cores == 1:
+        return
+    half = wish.cores // 2
+    if wish.scenario in ONE_AT_A_TIME and not wish.workers:
+        for threads in {1, half} - {rule.intra_op_threads, 0}:
+            yield replace(rule, intra_op_threads=threads)
+    elif not wish.workers:
+        yield Layout("threadpool", 1, wish.cores, rule.batch_size)
+        yield Layout("threadpool", 1, 1, rule.batch_size)
+        if half > 1:
+            yield Layout("threadpool", half, 2, rule.batch_size)
+
+
+def _climb(start: Layout, wish: Wish, measure: Callable[[Layout], float]) -> Layout:
+    """The fastest batch size of a layout, from small to large while it pays."""
+    best, best_rate, idle = start, 0.0, 0
+    for batch_size in BATCH_LADDER:
+        if batch_size * wish.bytes_per_sample > LARGEST_BATCH_BYTES and batch_size > 1:
+            break
+        layout = replace(start, batch_size=batch_size)
+        rate = measure(layout)
+        took = batch_size * layout.workers / rate
+        if batch_size > 1 and took > _longest_batch_sec(wish):
+            break
+        if rate > best_rate * GAIN:
+            best, best_rate, idle = layout, rate, 0
+        else:
+            idle += 1
+        if idle == 2 or 4 * took > _longest_batch_sec(wish):
+            break
+    return best
+
+
+def _longest_batch_sec(wish: Wish) -> float:
+    if wish.scenario == "Server":
+        return min(BOUND_SHARE * wish.bound_sec, LONGEST_BATCH_SEC)
+    return LONGEST_BATCH_SEC
+
+
+def _rate(layout: Layout, wish: Wish, dispatcher: Dispatcher, samples: SampleLibrary) -> float:
+    """Samples per second of a layout, over a short while."""
+    runner = dispatcher.build(layout, samples)
+    indices = range(samples.count())
+    try:
+        if wish.scenario in ONE_AT_A_TIME:
+            return measure_stream(runner, indices, wish.per_query, PROBE_SEC).samples_per_sec
+        return measure_burst(
+            runner,
+            indices,
+            layout.workers * layout.batch_size,
+            together=wish.scenario == "Offline",
+            seconds=PROBE_SEC,
+        ).samples_per_sec
+    finally:
+        runner.close()
+
+
+def _reason(best: Layout, rates: dict[Layout, float]) -> str:
+    if len(rates) < 2:
+        return "as asked for, or the only choice"
+    others = [layout for layout in rates if layout != best]
+    next_best = max(others, key=rates.__getitem__)
+    return (
+        f"fastest of {len(rates)} layouts tried: {rates[best]:.4g} samples/s, "
+        f"next {next_best} with {rates[next_best]:.4g}"
+    )

@@ -1,0 +1,79 @@
+"""What a runner is made from, and how its workers are made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loadgen_generic.backends import BackendSpec, create_backend
+from loadgen_generic.seams import Backend, Reader, SampleLibrary, Worker
+
+__all__ = ["RunnerSetup", "cores_of_worker", "pin_this_thread", "warm_up"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSetup:
+    """One way to dispatch.
+
+    Attributes:
+        runner: key of ``RUNNERS``.
+        workers: how many inferences may be under way at once.
+        batch_size: most samples in one inference.
+        batch_timeout_sec: how long a batch that is not full waits for more.
+        warmup_queries: inferences of each worker before it takes work.
+        pin: give each worker processors of its own.
+        spec: how to make a backend; its threads are those of one worker.
+        backend: a loaded backend of that spec, for workers that share it.
+        samples: what the indices refer to.
+    """
+
+    runner: str
+    workers: int
+    batch_size: int
+    batch_timeout_sec: float
+    warmup_queries: int
+    pin: bool
+    spec: BackendSpec
+    backend: Backend
+    samples: SampleLibrary
+
+    def shared_worker(self) -> Worker:
+        return self.backend.worker()
+
+    def replicated_worker(self) -> Worker:
+        """A worker with a backend of its own; call it on the worker's own thread, so that
+        threads of the backend inherit its processors."""
+        backend = create_backend(self.spec)
+        backend.load()
+        return backend.worker()
+
+    def reader(self) -> Reader:
+        return self.samples.reader(self.batch_size)
+
+
+def warm_up(worker: Worker, reader: Reader, batch_size: int, queries: int, loaded: int) -> None:
+    """Run a worker until it is past its first, slow inferences.
+
+    Args:
+        loaded: samples 0 to ``loaded`` - 1 are loaded.
+    """
+    for number in range(queries):
+        first = number * batch_size
+        worker.infer(reader.batch([(first + k) % loaded for k in range(batch_size)]))
+
+
+def cores_of_worker(number: int, workers: int) -> Sequence[int]:
+    """The processors of one worker: an equal share of those this process may use, in order,
+    which keeps a worker within one cache and one NUMA node where it fits."""
+    cores = sorted(os.sched_getaffinity(0))
+    if workers >= len(cores):
+        return [cores[number % len(cores)]]
+    share, more = divmod(len(cores), workers)
+    first = number * share + min(number, more)
+    return cores[first : first + share + (number < more)]
+
+
+def pin_this_thread(cores: Sequence[int]) -> None:
+    """Threads that this one starts later inherit it."""
+    os.sched_setaffinity(0, cores)
