@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 # CM's state belongs to one virtual environment: it remembers the path of the Python it found.
 CM_HOME := $(CURDIR)/.cm
-IN_VENV := PATH="$(BIN):$$PATH" CM_REPOS="$(CM_HOME)" LOADGEN_GENERIC_CACHE="$(CM_HOME)/cache"
+# PIP_REQUIRE_VIRTUALENV: whatever CM may install, it goes nowhere else.
+IN_VENV := PIP_REQUIRE_VIRTUALENV=1 PATH="$(BIN):$$PATH" CM_REPOS="$(CM_HOME)" LOADGEN_GENERIC_CACHE="$(CM_HOME)/cache"
 TAGS := app,loadgen,generic,loadgen-generic,python
 
 .PHONY: run test test-all lint venv docs register unregister clean

@@ -93,9 +93,11 @@ def plan_settings(config: BenchmarkConfig, estimate: Estimate | None) -> TestSet
 
     if scenario == "Offline":
         expected = expected or 1.0
-        count = max(fewest, math.ceil(OFFLINE_SLACK * duration * expected))
+        # Rounded down, as LoadGen does.
+        count = max(fewest, int(OFFLINE_SLACK * (round(duration * 1000) / 1000) * expected))
+        rate = f"{expected:.1f}" if expected >= 10 else f"{expected:.3g}"
         notes.append(
-            f"{count} samples = {OFFLINE_SLACK} x {duration:g} s x {expected:.1f} samples/s"
+            f"{count} samples = {OFFLINE_SLACK} x {duration:g} s x {rate} samples/s"
             if count > fewest
             else f"{count} samples, as asked for"
             if config.samples or config.min_query_count

@@ -103,7 +103,7 @@ def _find_model(config: BenchmarkConfig, observer: Observer) -> str:
         if not path.is_file():
             raise RequestError(
                 "there is no such file." if not path.is_dir() else "this is a directory.",
-                flag="model_path",
+                flag="modelpath",
                 value=config.model_path,
                 remedy="Give the path of an ONNX model.",
             )

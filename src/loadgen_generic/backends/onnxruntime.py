@@ -71,7 +71,7 @@ class OnnxRuntimeBackend:
         started = self._session.get_providers()
         if not started or started[0] != provider:
             raise RunError(
-                f"--execution_provider {provider}: it is installed but did not start; ONNX "
+                f"--ep {provider}: it is installed but did not start; ONNX "
                 f"Runtime would have run on {', '.join(started)} instead. "
                 f"{_INSTALL.get(provider, '')}".rstrip()
             )
@@ -186,13 +186,13 @@ def resolve_provider(name: str) -> str:
     if full is None:
         raise RequestError(
             "ONNX Runtime knows no such provider.",
-            flag="execution_provider",
+            flag="ep",
             value=name,
             remedy=f"Installed here: {', '.join(available)}.",
         )
     if full not in available:
         raise RunError(
-            f"--execution_provider {full}: this onnxruntime {ort.__version__} was built without "
+            f"--ep {full}: this onnxruntime {ort.__version__} was built without "
             f"it (it has {', '.join(available)}). {_INSTALL.get(full, '')}".rstrip()
         )
     return str(full)
@@ -220,7 +220,7 @@ def _explain(error: Exception, model_path: str, provider: str) -> LoadgenGeneric
     if kind == "InvalidProtobuf" or "No graph was found" in text:
         return RequestError(
             "this is not an ONNX model, or only a part of one.",
-            flag="model_path",
+            flag="modelpath",
             value=model_path,
             remedy="Check that the file was copied or downloaded whole.",
         )
@@ -235,7 +235,7 @@ def _explain(error: Exception, model_path: str, provider: str) -> LoadgenGeneric
         )
     if kind in ("InvalidGraph", "InvalidArgument"):
         return RequestError(
-            f"the model is not valid: {detail}", flag="model_path", value=model_path
+            f"the model is not valid: {detail}", flag="modelpath", value=model_path
         )
     if "allocate" in text or "bad_alloc" in text:
         return RunError(f"{name} does not fit into memory: {detail}")

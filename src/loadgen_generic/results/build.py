@@ -90,5 +90,5 @@ def _as_text(value: object) -> str:
     if isinstance(value, Mapping):
         return ",".join(f"{key}={item}" for key, item in value.items())
     if isinstance(value, float):
-        return f"{value:g}"
+        return str(value).removesuffix(".0")
     return "" if value is None else str(value)

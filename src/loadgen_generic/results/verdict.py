@@ -60,7 +60,7 @@ def judge(log: DetailLog, effective: Mapping[str, object]) -> Verdict:
             f"more than {100 - percentile:g} %"
         )
         rate = float(values.get("effective_target_qps", 0)) / _MARGIN**2
-        flags["target_qps"] = f"{rate:.3g}"
+        flags["target_qps"] = _digits(rate, 3)
     elif not values.get("early_stopping_met", True):
         over = int(values.get("result_overlatency_query_count", 1))
         needed = min_queries(percentile / 100, over)
@@ -88,7 +88,12 @@ def _more_queries(
     if log.scenario == "Server" or not log.duration_sec:
         return {"loadgen_duration_sec": f"{duration * _MARGIN:g}"}
     rate = log.samples / log.duration_sec
-    return {"loadgen_expected_qps": f"{rate * _MARGIN:.4g}"}
+    return {"loadgen_expected_qps": _digits(rate * _MARGIN, 4)}
+
+
+def _digits(value: float, significant: int) -> str:
+    """Rounded, and without an exponent up to any rate that a machine reaches."""
+    return f"{float(f'{value:.{significant}g}'):.12g}"
 
 
 def _sentence(log: DetailLog, valid: bool, reasons: list[str], percentile: float) -> str:

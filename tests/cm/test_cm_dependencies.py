@@ -1,0 +1,149 @@
+"""Which dependencies run, and how the user reaches them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cm_driver import Cm
+
+STAND_IN = """
+alias: stand-in-for-downloads
+uid: 0123456789abcdef
+automation_alias: script
+automation_uid: 5b4e0237da074764
+sort: -1
+tags: [get, ml-model, huggingface, resnet50, retinanet]
+new_env_keys: [CM_ML_MODEL_FILE_WITH_PATH]
+input_mapping: {model_filename: STAND_IN_FILE_NAME}
+variations:
+  onnx: {}
+  fp32: {}
+  model-stub.#: {env: {STAND_IN_STUB: "#"}}
+"""
+# Takes the place of CM's download scripts: there is no network in tests.
+STAND_IN_CODE = """
+import json, pathlib
+def preprocess(i):
+    here = pathlib.Path(i["env"]["CM_TMP_CURRENT_PATH"])
+    asked = {k: v for k, v in i["env"].items() if k.startswith("STAND_IN")}
+    (here / "downloaded.json").write_text(json.dumps(asked))
+    i["env"]["CM_ML_MODEL_FILE_WITH_PATH"] = str(here / "tiny.onnx")
+    return {"return": 0}
+"""
+
+
+@pytest.fixture(scope="module")
+def downloads(cm_environ: dict[str, str]) -> Iterator[None]:
+    local = Path(cm_environ["CM_REPOS"], "repos", "local", "script", "stand-in-for-downloads")
+    local.mkdir()
+    (local / "_cm.yaml").write_text(STAND_IN)
+    (local / "customize.py").write_text(STAND_IN_CODE)
+    reindex = [str(Path(sys.executable).with_name("cm")), "reindex", "repo"]
+    subprocess.run(reindex, env=cm_environ, check=True, capture_output=True)
+    yield
+    for file in ("_cm.yaml", "customize.py"):
+        (local / file).unlink()
+    subprocess.run(["rm", "-r", str(local)], check=True)
+    subprocess.run(reindex, env=cm_environ, check=True, capture_output=True)
+
+
+@pytest.mark.usefixtures("downloads")
+@pytest.mark.parametrize("tags", ["_resnet50", "_retinanet"])
+def test_reference_model_is_fetched_by_cm(cm: Cm, model: Path, tags: str) -> None:
+    done = cm.run(tags=tags)
+    assert done.code == 0, done.output
+    assert (cm.directory / "downloaded.json").is_file()
+    (result,) = cm.results()
+    assert result["model"]["path"] == str(model)
+
+
+@pytest.mark.usefixtures("downloads")
+@pytest.mark.parametrize("tags", ["_resnet50", "_retinanet", "_custom,_huggingface,_model-stub.a"])
+def test_nothing_is_fetched_when_a_file_is_named(cm: Cm, model: Path, tags: str) -> None:
+    by_env = [f"--env.CM_ML_MODEL_FILE_WITH_PATH={model}"]
+    done = cm.run(*by_env, tags=tags) if tags == "_retinanet" else cm.run(
+        tags=tags, modelpath="tiny.onnx"
+    )  # fmt: skip
+    assert done.code == 0, done.output
+    assert not (cm.directory / "downloaded.json").exists()
+    assert "ml-model" not in done.output
+
+
+@pytest.mark.usefixtures("downloads")
+def test_hugging_face_stub_reaches_its_dependency(cm: Cm, model: Path) -> None:
+    done = cm.run(
+        "--adr.hf-downloader.model_filename=sub/model.onnx",
+        tags="_custom,_huggingface,_model-stub.some-org/some-model.v1",
+    )
+    assert done.code == 0, done.output
+    asked = json.loads((cm.directory / "downloaded.json").read_text())
+    assert asked["STAND_IN_STUB"] == "some-org/some-model.v1"
+    assert asked["STAND_IN_FILE_NAME"] == "sub/model.onnx"
+    (result,) = cm.results()
+    assert result["model"]["path"] == str(model)
+
+
+def test_installed_packages_cost_no_dependency_run(cm: Cm, model: Path) -> None:
+    done = cm.run(modelpath="tiny.onnx")
+    assert done.code == 0, done.output
+    assert "generic-python-lib" not in done.output
+
+
+def dependencies(cm: Cm, *arguments: str, tags: str = "") -> list[str]:
+    """The tags of every dependency that CM would run, without running any."""
+    done = cm.run("--fake_run", "--fake_deps", "-j", *arguments, tags=tags)
+    assert done.code == 0, done.output
+    listed = done.output.partition('"deps": ')[2].rpartition("}")[0]
+    tags_of_all: list[str] = json.loads(listed)
+    return tags_of_all
+
+
+def test_dependencies_by_default(cm: Cm) -> None:
+    assert dependencies(cm, tags="_demo") == [
+        "detect,os",
+        "detect,cpu",
+        "get,python3",
+        "get,generic-python-lib,_psutil",
+        "get,generic-python-lib,_package.numpy",
+        "get,generic-python-lib,_package.pydantic",
+        "get,generic-python-lib,_package.rich",
+        "get,generic-python-lib,_package.mlcommons-loadgen",
+        "get,generic-python-lib,_onnxruntime",
+        "get,generic-python-lib,_onnx",
+    ]
+
+
+@pytest.mark.parametrize("name", ["python", "python3", "loadgen", "onnxruntime", "onnx"])
+def test_adr_reaches_the_named_dependency(cm: Cm, name: str) -> None:
+    (changed,) = [tags for tags in dependencies(cm, f"--adr.{name}.tags=_x") if "_x" in tags]
+    assert {"python3": "python"}.get(name, name) in changed
+
+
+def test_adr_on_a_package_runs_its_dependency_though_it_is_installed(cm: Cm, model: Path) -> None:
+    done = cm.run("--adr.onnx.version_min=1.0", modelpath="tiny.onnx")
+    assert done.code == 0, done.output
+    assert "get generic-python-lib _onnx" in done.output
+
+
+def test_adr_chooses_the_python(cm: Cm, model: Path) -> None:
+    done = cm.run("--adr.python.version_min=99", modelpath="tiny.onnx")
+    assert done.code > 0
+    assert ">= 99" in done.output
+
+
+def test_loadgen_from_source(cm: Cm) -> None:
+    listed = dependencies(cm, tags="_demo,_loadgen-source")
+    assert "get,loadgen" in listed
+    assert not [tags for tags in listed if "mlcommons-loadgen" in tags]
+
+
+def test_gpu(cm: Cm) -> None:
+    listed = dependencies(cm, tags="_demo,_cuda")
+    assert "get,cuda" in listed
+    assert "get,generic-python-lib,_onnxruntime_gpu" in listed
+    assert "get,generic-python-lib,_onnxruntime" not in listed

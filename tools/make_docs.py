@@ -1,0 +1,43 @@
+"""Write README.md and the generated blocks of _cm.yaml, or check that they are current."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import yaml
+from cm_meta import renew_blocks
+from cm_page import page
+
+ROOT = Path(__file__).resolve().parent.parent
+META = ROOT / "_cm.yaml"
+README = ROOT / "README.md"
+# What `make run` printed, recorded by hand when it changes.
+TRANSCRIPT = ROOT / "docs" / "transcript.txt"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit with 1 if something is stale"
+    )
+    check = parser.parse_args(arguments).check
+
+    meta = renew_blocks(META.read_text(encoding="utf-8"))
+    transcript = TRANSCRIPT.read_text(encoding="utf-8") if TRANSCRIPT.exists() else ""
+    wanted = {META: meta, README: page(yaml.safe_load(meta), transcript)}
+    stale = [path for path, text in wanted.items() if _read(path) != text]
+    for path in stale:
+        if not check:
+            path.write_text(wanted[path], encoding="utf-8")
+        print(f"{path.name}: {'stale, run `make docs`' if check else 'renewed'}")
+    return 1 if check and stale else 0
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
