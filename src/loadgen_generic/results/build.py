@@ -14,7 +14,7 @@ from loadgen_generic.results.detail_log import HEADLINES, read_detail_log
 from loadgen_generic.results.result import ConfigPair, Metric, ModelFacts, Result
 from loadgen_generic.results.verdict import judge
 
-__all__ = ["LOADGEN_LOGS", "build_result"]
+__all__ = ["LOADGEN_LOGS", "build_result", "set_logs_aside"]
 
 LOADGEN_LOGS = {
     "detail": "mlperf_log_detail.txt",
@@ -30,11 +30,14 @@ def build_result(
     facts: Mapping[str, Any],
     run_dir: Path,
     started_at: str,
-) -> Result:
+) -> tuple[Result, Mapping[str, str]]:
     """Read LoadGen's logs in ``run_dir`` and judge them.
 
     Args:
         facts: what the measured process told of itself before the test.
+
+    Returns:
+        The result, and the flags that would make it valid.
 
     Raises:
         RunError: the logs do not hold a finished test of the scenario that was asked for.
@@ -44,7 +47,7 @@ def build_result(
         raise RunError(f"LoadGen ran {log.scenario} though {config.scenario} was asked for")
     headline = HEADLINES[log.scenario]
     verdict = judge(log, facts["effective"])
-    return Result(
+    result = Result(
         started_at=started_at,
         scenario=log.scenario,
         mode=log.mode,
@@ -72,6 +75,16 @@ def build_result(
             if (run_dir / file).exists()
         },
     )
+    return result, verdict.next_flags
+
+
+def set_logs_aside(run_dir: Path, attempt: int) -> None:
+    """Keep the logs of an attempt that was too short, out of the way of the next."""
+    aside = run_dir / f"attempt-{attempt}"
+    aside.mkdir()
+    for file in LOADGEN_LOGS.values():
+        if (run_dir / file).exists():
+            (run_dir / file).rename(aside / file)
 
 
 def _command(requested: Mapping[str, Any], changes: Mapping[str, str]) -> str:

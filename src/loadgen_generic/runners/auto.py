@@ -114,15 +114,15 @@ def layout_by_rule(wish: Wish) -> Layout:
     return Layout(runner, workers, threads, batch_size)
 
 
-def choose(wish: Wish, dispatcher: Dispatcher, samples: SampleLibrary) -> tuple[Layout, str]:
-    """The layout to run with, and the reason in one sentence.
+def choose(wish: Wish, dispatcher: Dispatcher, samples: SampleLibrary) -> tuple[Layout, str, float]:
+    """The layout to run with, the reason in one sentence, and its samples/s if measured.
 
     Measures the layouts that the user left open, each on the real runner; the same layout
     twice if time and again, so that a passing disturbance does not decide.
     """
     rule = layout_by_rule(wish)
     if not wish.calibrate:
-        return rule, "by rule: the run is too short to calibrate for it"
+        return rule, "by rule: the run is too short to calibrate for it", 0.0
     rates: dict[Layout, float] = {}
 
     def measure(layout: Layout) -> float:
@@ -145,7 +145,7 @@ def choose(wish: Wish, dispatcher: Dispatcher, samples: SampleLibrary) -> tuple[
         # A tie goes to the rule: its choice is the more common one and needs no luck.
         if rule in rates and rates[rule] * GAIN >= rates[best]:
             best = rule
-    return best, _reason(best, rates)
+    return best, _reason(best, rates), rates.get(best, 0.0)
 
 
 def _batch_is_open(wish: Wish) -> bool:

@@ -1,0 +1,183 @@
+"""One child process: start it, watch it, and end it if need be."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError
+from loadgen_generic.progress import Phase, Progress
+
+__all__ = ["HARNESS_LOG", "Observer", "SilentObserver", "run_child"]
+
+HARNESS_LOG = "harness.log"
+_PROGRESS = ".progress"
+_POLL_SEC = 0.1
+_LOG_TAIL = 2000
+_CHILD = "import sys; sys.path[0] = sys.argv[1]; from loadgen_generic.benchmark import main; main()"
+
+
+class Observer(Protocol):
+    """Who shows the user what is going on."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line."""
+        ...
+
+    def update(self, phase: Phase, answered: int, testing_sec: float) -> None:
+        """How far it is: samples answered, and seconds since the test began."""
+        ...
+
+
+class SilentObserver:
+    def note(self, text: str) -> None:
+        pass
+
+    def update(self, phase: Phase, answered: int, testing_sec: float) -> None:
+        pass
+
+
+@dataclass(slots=True)
+class _Story:
+    """What the child told."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    error: LoadgenGenericError | None = None
+    done: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
+
+    def listen(self, pipe: IO[str], note: Callable[[str], None]) -> None:
+        for line in pipe:
+            message = json.loads(line)
+            match message.pop("event"):
+                case "note":
+                    note(message["text"])
+                case "facts":
+                    self.facts = message
+                case "error":
+                    self.error = _error_of(message["exit_code"], message["message"])
+                case "done":
+                    self.done = True
+        self.over.set()
+
+
+def _error_of(exit_code: int, message: str) -> LoadgenGenericError:
+    return RequestError(message) if exit_code == RequestError.exit_code else RunError(message)
+
+
+def run_child(
+    config: BenchmarkConfig, model_path: str, run_dir: Path, observer: Observer
+) -> dict[str, Any]:
+    """Run one LoadGen test in a process of its own.
+
+    Returns:
+        What the child told of itself before the test.
+
+    Raises:
+        RequestError, RunError: as the child said, or because it died or hung.
+    """
+    progress_file = run_dir / _PROGRESS
+    Progress.create(progress_file)
+    progress = Progress(progress_file)
+    job = {
+        "config": config.model_dump(),
+        "model_path": model_path,
+        "run_dir": str(run_dir),
+        "progress": str(progress_file),
+    }
+    story = _Story()
+    with (run_dir / HARNESS_LOG).open("wb") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, str(Path(__file__).resolve().parent.parent)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            encoding="utf-8",
+            # Ctrl-C goes to this process alone, which then ends the child.
+            start_new_session=True,
+        )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    listener = threading.Thread(
+        target=story.listen, args=(child.stdout, observer.note), daemon=True
+    )
+    listener.start()
+    try:
+        child.stdin.write(json.dumps(job) + "\n")
+        child.stdin.flush()
+        _watch(story, progress, observer, config.stall_timeout_sec)
+    except BrokenPipeError:
+        pass  # the child is gone; how it ended is looked at below
+    finally:
+        if not story.done and story.error is None:
+            _end(child)
+        child.wait()
+        listener.join()
+        progress.close()
+        progress_file.unlink(missing_ok=True)
+    if story.error is not None:
+        raise story.error
+    if not story.done:
+        raise _died(child.returncode, run_dir / HARNESS_LOG)
+    return story.facts
+
+
+def _watch(story: _Story, progress: Progress, observer: Observer, stall_timeout: float) -> None:
+    """Wait for the child to end; raise if it stops getting anywhere."""
+    began_testing = 0.0
+    last_change, last_seen = time.monotonic(), (Phase.STARTING, 0)
+    while not story.over.wait(_POLL_SEC):
+        now = time.monotonic()
+        seen = (progress.phase(), progress.answered())
+        if seen[0] == Phase.TESTING and not began_testing:
+            began_testing = now
+        observer.update(*seen, now - began_testing if began_testing else 0.0)
+        if seen != last_seen:
+            last_change, last_seen = now, seen
+        elif now - last_change > stall_timeout:
+            phase, answered = seen
+            raise RunError(
+                f"the run hung: nothing happened for {stall_timeout:g} s while "
+                f"{phase.name.lower().replace('_', ' ')}, after {answered} samples. If one "
+                "inference may take that long, raise --stall_timeout_sec."
+            )
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """End the child and whatever it started, now: LoadGen cannot be asked to stop."""
+    if hasattr(os, "killpg"):
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+    else:
+        child.kill()
+
+
+def _died(returncode: int, log: Path) -> RunError:
+    if returncode == -9:
+        why = (
+            "the system killed the measured process (SIGKILL), which most often means that the "
+            "machine ran out of memory"
+        )
+    elif returncode < 0:
+        try:
+            name = signal.Signals(-returncode).name
+        except ValueError:
+            name = f"signal {-returncode}"
+        why = f"the measured process crashed ({name})"
+    else:
+        why = f"the measured process ended early, with exit code {returncode}"
+    tail = log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:].strip()
+    return RunError(f"{why}; see {log}" + (f". Its last words:\n{tail}" if tail else ""))
