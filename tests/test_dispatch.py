@@ -1,0 +1,216 @@
+"""Every runner, batch size and kind of batch dimension: each sample gets its own answer."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import tiny_models
+from command import Command
+from recording import Recorder
+
+from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.errors import RequestError
+from loadgen_generic.runners import RUNNERS
+from loadgen_generic.runners.auto import choose, layout_by_rule, wish_of
+from loadgen_generic.runners.batching import WorkQueue, cut
+from loadgen_generic.runners.dispatch import Dispatcher, Layout, settle_plan
+from loadgen_generic.samples import SyntheticSamples
+
+_POOL = 30
+_SAMPLES = 120
+_ONE_PER_IMPLEMENTATION = ("inline", "threadpool", "threadpool+replication", "processpool")
+
+
+def _negation(directory: Path, batch: int | str, width: int) -> Path:
+    path = directory / f"negation-{batch}-{width}.onnx"
+    path.write_bytes(tiny_models.negation(batch, width))
+    return path
+
+
+def _order(count: int) -> list[int]:
+    return [int(i) for i in np.random.default_rng(3).permutation(count)]
+
+
+@pytest.mark.parametrize("runner", _ONE_PER_IMPLEMENTATION)
+@pytest.mark.parametrize("batch", ["N", 1, 4])
+@pytest.mark.parametrize("width", [3, 9000], ids=["copied", "viewed"])
+def test_answers_are_those_of_each_sample_alone(
+    runner: str, batch: int | str, width: int, tmp_path: Path
+) -> None:
+    config = BenchmarkConfig(model_path=str(_negation(tmp_path, batch, width)), runner=runner)
+    dispatcher = Dispatcher(config, str(config.model_path), cores=2)
+    plan, _, _ = settle_plan(config, dispatcher, cores=2)
+    workers = 1 if runner == "inline" else 2
+    for batch_size in [plan.fixed_batch] if plan.fixed_batch else [1, 4, 7]:
+        samples = SyntheticSamples(plan, _POOL, seed=1, shared=runner == "processpool")
+        samples.load(range(_POOL))
+        inputs = samples.pool.arrays[0].copy().reshape(_POOL, width)
+        running = dispatcher.build(Layout(runner, workers, 1, batch_size), samples)
+        record = Recorder()
+        running.start(record.make_complete, record.fail)
+        order = _order(_POOL)
+        samples.load(order)
+        # As LoadGen does: Offline in loaded order and repeated, Server one by one at random.
+        offline = list(itertools.islice(itertools.cycle(order), _SAMPLES // 2))
+        server = [int(i) for i in np.random.default_rng(5).integers(0, _POOL, _SAMPLES // 2)]
+        running.issue(list(range(len(offline))), offline)
+        for position, index in enumerate(server, start=len(offline)):
+            running.issue([position], [index])
+        running.flush()
+        record.wait(_SAMPLES)
+        running.close()
+        assert not record.errors
+        assert sorted(identity for identity, _ in record.answers) == list(range(_SAMPLES))
+        asked = offline + server
+        for identity, (answer,) in record.answers:
+            np.testing.assert_array_equal(answer.reshape(-1), -inputs[asked[identity]])
+    dispatcher.close()
+
+
+@pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream", "Server", "Offline"])
+@pytest.mark.parametrize("runner", sorted(RUNNERS))
+def test_every_runner_in_every_scenario(runner: str, scenario: str, command: Command) -> None:
+    outcome = command.fake(
+        runner=runner,
+        scenario=scenario,
+        samples=800,
+        batch_size=4,
+        distinct_samples=64,
+        target_qps=2000 if scenario == "Server" else None,
+        target_latency_ms=1000 if scenario == "Server" else None,
+    )
+    assert outcome.effective["runner"] == runner
+    assert outcome.result.samples_completed == 800
+
+
+@pytest.mark.parametrize("runner", _ONE_PER_IMPLEMENTATION)
+def test_200_000_queries_are_all_answered(runner: str, command: Command) -> None:
+    outcome = command.fake(
+        runner=runner, scenario="SingleStream", samples=200_000, distinct_samples=1000
+    )
+    assert outcome.result.queries_completed == 200_000
+
+
+@pytest.mark.parametrize("runner", _ONE_PER_IMPLEMENTATION)
+def test_a_worker_that_fails_fails_the_run(runner: str, command: Command) -> None:
+    outcome = command.fake("fail_at=20", runner=runner, samples=5000, warmup_queries=0)
+    assert outcome.code == 1
+    assert "failed, as it was told to" in outcome.stderr
+    assert not (outcome.run_dir / "result.json").exists()
+
+
+def test_a_worker_process_that_is_killed_fails_the_run(command: Command) -> None:
+    outcome = command.fake("die_at=20", runner="processpool", samples=5000, warmup_queries=0)
+    assert outcome.code == 1
+    assert "worker-" in outcome.stderr
+    assert f"exit code {-signal.SIGKILL}" in outcome.stderr
+    assert not (outcome.run_dir / "result.json").exists()
+
+
+@pytest.mark.parametrize("runner", _ONE_PER_IMPLEMENTATION)
+def test_a_run_with_pinned_workers(runner: str, command: Command) -> None:
+    outcome = command.fake(runner=runner, samples=50, pin=True)
+    assert outcome.effective["pin"] is True
+
+
+def test_a_model_that_mixes_its_samples_is_not_batched(tmp_path: Path) -> None:
+    path = tmp_path / "mixing.onnx"
+    path.write_bytes(tiny_models.mixes_its_batch())
+    config = BenchmarkConfig(model_path=str(path))
+    plan, _, notes = settle_plan(config, Dispatcher(config, str(path), 2), 2)
+    assert plan.largest_batch == 1
+    assert "depends on the others in its batch" in notes[0]
+    asked = BenchmarkConfig(model_path=str(path), batch_dim="N")
+    with pytest.raises(RequestError, match="--batch_dim N: samples cannot be batched"):
+        settle_plan(asked, Dispatcher(asked, str(path), 2), 2)
+
+
+def test_a_batch_larger_than_the_model_takes_is_refused(command: Command, tmp_path: Path) -> None:
+    model = _negation(tmp_path, 4, 3)
+    outcome = command.run(model, batch_size=8, samples=16)
+    assert outcome.code == 2
+    assert "--batch_size 8: the model's batch dimension is fixed at 4" in outcome.stderr
+
+
+@pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream", "Server", "Offline"])
+def test_auto_chooses_what_it_measured_to_be_fastest(scenario: str, tmp_path: Path) -> None:
+    path = _negation(tmp_path, "N", 3)
+    config = BenchmarkConfig(model_path=str(path), scenario=scenario)
+    dispatcher = Dispatcher(config, str(path), 2)
+    plan, _, _ = settle_plan(config, dispatcher, 2)
+    samples = SyntheticSamples(plan, 256, 0, 8)
+    samples.load(range(256))
+    wish = wish_of(config, plan, 2)
+    layout, reason, rate = choose(wish, dispatcher, samples)
+    assert rate > 0
+    assert "layouts tried" in reason
+    if scenario in ("Server", "Offline"):
+        assert layout.batch_size > layout_by_rule(wish).batch_size
+    else:
+        assert layout.runner == "inline"
+
+
+def test_cut_keeps_every_sample_once_and_shares_the_rest() -> None:
+    for total, size, workers in itertools.product((1, 2, 5, 64, 129), (1, 4, 64), (1, 2, 3)):
+        works = list(cut(list(range(total)), list(range(total)), size, workers))
+        assert [i for ids, _ in works for i in ids] == list(range(total))
+        assert all(ids == indices and 1 <= len(ids) <= size for ids, indices in works)
+        last = [len(ids) for ids, _ in works][-workers:]
+        assert max(last) - min(last) <= 1
+
+
+def test_what_waits_is_joined_up_to_the_batch_size() -> None:
+    waiting = WorkQueue(batch_size=4, batch_timeout_sec=0)
+    for identity in range(6):
+        waiting.put(([identity], [identity]))
+    waiting.put(([6, 7, 8], [6, 7, 8]))
+    waiting.put(None)
+
+    def taken() -> Iterator[list[int]]:
+        while (work := waiting.take()) is not None:
+            yield list(work[0])
+
+    assert list(taken()) == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+
+
+def test_a_batch_waits_for_more_if_told_to(command: Command) -> None:
+    def median_latency_ns(timeout_us: int) -> int:
+        outcome = command.fake(
+            scenario="Server",
+            target_qps=2000,
+            target_latency_ms=1000,
+            samples=1000,
+            runner="threadpool",
+            concurrency=1,
+            batch_size=64,
+            batch_timeout_us=timeout_us,
+            distinct_samples=64,
+            output_dir=f"waiting-{timeout_us}",
+        )
+        return outcome.result.latency_ns["p50"]
+
+    assert median_latency_ns(20_000) > 2 * median_latency_ns(0)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc"), reason="needs /proc")
+def test_worker_processes_go_with_the_run(command: Command) -> None:
+    before = {process.pid for process in psutil.process_iter()}
+    command.fake(runner="processpool", samples=500)
+    left = [p for p in psutil.process_iter() if p.pid not in before and _is_ours(p)]
+    assert left == []
+
+
+def _is_ours(process: psutil.Process) -> bool:
+    try:
+        return "multiprocessing.spawn" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+
+
