@@ -52,7 +52,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     cores = available_cores()
 
     progress.enter(Phase.LOADING)
-    dispatcher = Dispatcher(config, job["model_path"], cores)
+    dispatcher = Dispatcher(config, job["model_path"], cores, progress.beat)
     plan, signature, notes = settle_plan(config, dispatcher, cores)
     cache_bytes = last_level_cache_bytes()
     samples = SyntheticSamples(
@@ -75,7 +75,8 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     estimate = None
     if needs_probe(config):
         smallest = layout.workers * layout.batch_size
-        estimate = probe(runner, samples, config.scenario, samples_per_query(config), smallest)
+        per_query = samples_per_query(config)
+        estimate = probe(runner, samples, config.scenario, per_query, smallest, progress.beat)
         # Whatever disturbs a measurement makes it slower: the faster one is nearer the truth.
         estimate = replace(estimate, samples_per_sec=max(rate, estimate.samples_per_sec))
     settings = plan_settings(config, estimate)
@@ -172,7 +173,7 @@ def _describe(error: BaseException, phase: Phase) -> dict[str, object]:
         Phase.PROBING: "while probing the model",
         Phase.TESTING: "in the middle of the test",
     }.get(phase, "in the harness")
-    text = str(error) or type(error).__name__
+    text = str(error).strip() or type(error).__name__
     if isinstance(error, MemoryError) or "bad_alloc" in text or "allocate memory" in text.lower():
         return {"exit_code": 1, "message": f"out of memory {when}: {text}"}
     return {"exit_code": 1, "message": f"the run failed {when}: {text}"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,12 +48,22 @@ class Layout:
 
 
 class Dispatcher:
-    """Makes runners of one model, and keeps the loaded backends that they share."""
+    """Makes runners of one model, and keeps the loaded backends that they share.
 
-    def __init__(self, config: BenchmarkConfig, model_path: str, cores: int) -> None:
+    ``beat`` is called after each inference before the test, as a sign of life.
+    """
+
+    def __init__(
+        self,
+        config: BenchmarkConfig,
+        model_path: str,
+        cores: int,
+        beat: Callable[[], None] = lambda: None,
+    ) -> None:
         self._config = config
         self._model_path = model_path
         self._cores = cores
+        self.beat = beat
         self._backends: dict[int, tuple[Backend, ModelSignature]] = {}
 
     def spec(self, intra_op_threads: int) -> BackendSpec:
@@ -88,6 +99,7 @@ class Dispatcher:
                 spec=self.spec(layout.intra_op_threads),
                 backend=self.backend(layout.intra_op_threads)[0],
                 samples=samples,
+                beat=self.beat,
             )
         )
 

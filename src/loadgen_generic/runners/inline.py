@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from loadgen_generic.runners.setup import RunnerSetup, warm_up
+from loadgen_generic.runners.setup import RunnerSetup
 from loadgen_generic.seams import Complete
 
 __all__ = ["InlineRunner"]
@@ -16,13 +16,7 @@ class InlineRunner:
     def __init__(self, setup: RunnerSetup) -> None:
         self._worker, self._reader = setup.shared_worker(), setup.reader()
         self._batch_size = setup.batch_size
-        warm_up(
-            self._worker,
-            self._reader,
-            setup.batch_size,
-            setup.warmup_queries,
-            setup.samples.count(),
-        )
+        setup.warm_up(self._worker, self._reader)
 
     def start(
         self, make_complete: Callable[[], Complete], fail: Callable[[BaseException], None]

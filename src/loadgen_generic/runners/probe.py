@@ -26,7 +26,8 @@ class _Countdown:
     Stands in for LoadGen, and takes as long over each sample.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, beat: Callable[[], None]) -> None:
+        self._beat = beat
         self._left = 0
         self._done = threading.Condition()
         self._error: BaseException | None = None
@@ -40,6 +41,7 @@ class _Countdown:
             end = time.perf_counter() + LOADGEN_SEC_PER_SAMPLE * len(ids)
             while time.perf_counter() < end:
                 pass
+            self._beat()
             with self._done:
                 self._left -= len(ids)
                 if self._left <= 0:
@@ -60,21 +62,28 @@ class _Countdown:
 
 
 def probe(
-    runner: Runner, samples: SampleLibrary, scenario: str, per_query: int, smallest: int
+    runner: Runner,
+    samples: SampleLibrary,
+    scenario: str,
+    per_query: int,
+    smallest: int,
+    beat: Callable[[], None],
 ) -> Estimate:
     """What has to be known before a test of the scenario can be sized.
 
     Args:
         per_query: samples that LoadGen issues together; Offline's single query apart.
         smallest: samples that keep every worker busy: a batch for each.
+        beat: called after each inference.
     """
     indices = range(samples.count())
     if scenario in ("SingleStream", "MultiStream"):
-        return measure_stream(runner, indices, per_query)
-    throughput = measure_burst(runner, indices, smallest, together=scenario == "Offline")
+        return measure_stream(runner, indices, per_query, beat)
+    together = scenario == "Offline"
+    throughput = measure_burst(runner, indices, smallest, together, beat)
     if scenario == "Offline":
         return throughput
-    alone = measure_stream(runner, indices, 1)
+    alone = measure_stream(runner, indices, 1, beat)
     return Estimate(throughput.samples_per_sec, alone.latency_sec, alone.queries)
 
 
@@ -82,6 +91,7 @@ def measure_stream(
     runner: Runner,
     indices: Sequence[int],
     samples_per_query: int,
+    beat: Callable[[], None],
     seconds: float = PROBE_SEC,
 ) -> Estimate:
     """Time queries that are issued one at a time.
@@ -93,9 +103,10 @@ def measure_stream(
     Args:
         indices: the loaded samples, in loaded order.
         samples_per_query: samples that are issued together.
+        beat: called after each inference.
         seconds: about how long it may take.
     """
-    tracker = _Countdown()
+    tracker = _Countdown(beat)
     runner.start(tracker.make_complete, tracker.fail)
     latencies: list[float] = []
     end = time.perf_counter() + seconds
@@ -118,6 +129,7 @@ def measure_burst(
     indices: Sequence[int],
     smallest: int,
     together: bool,
+    beat: Callable[[], None],
     seconds: float = PROBE_SEC,
 ) -> Estimate:
     """Time bursts of samples that keep every worker busy.
@@ -129,9 +141,10 @@ def measure_burst(
         indices: the loaded samples, in loaded order.
         smallest: samples of the first burst: a batch for each worker.
         together: issue a burst as one query (Offline) instead of one query a sample (Server).
+        beat: called after each inference.
         seconds: about how long it may take.
     """
-    tracker = _Countdown()
+    tracker = _Countdown(beat)
     runner.start(tracker.make_complete, tracker.fail)
     source = cycle(indices)
     size = smallest

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.seams import Backend, Reader, SampleLibrary, Worker
 
-__all__ = ["RunnerSetup", "cores_of_worker", "pin_this_thread", "warm_up"]
+__all__ = ["RunnerSetup", "cores_of_worker", "pin_this_thread"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class RunnerSetup:
         spec: how to make a backend; its threads are those of one worker.
         backend: a loaded backend of that spec, for workers that share it.
         samples: what the indices refer to.
+        beat: called after each inference that warms a worker up.
     """
 
     runner: str
@@ -37,6 +38,7 @@ class RunnerSetup:
     spec: BackendSpec
     backend: Backend
     samples: SampleLibrary
+    beat: Callable[[], None]
 
     def shared_worker(self) -> Worker:
         return self.backend.worker()
@@ -51,16 +53,13 @@ class RunnerSetup:
     def reader(self) -> Reader:
         return self.samples.reader(self.batch_size)
 
-
-def warm_up(worker: Worker, reader: Reader, batch_size: int, queries: int, loaded: int) -> None:
-    """Run a worker until it is past its first, slow inferences.
-
-    Args:
-        loaded: samples 0 to ``loaded`` - 1 are loaded.
-    """
-    for number in range(queries):
-        first = number * batch_size
-        worker.infer(reader.batch([(first + k) % loaded for k in range(batch_size)]))
+    def warm_up(self, worker: Worker, reader: Reader) -> None:
+        """Run a worker until it is past its first, slow inferences."""
+        loaded = self.samples.count()
+        for number in range(self.warmup_queries):
+            first = number * self.batch_size
+            worker.infer(reader.batch([(first + k) % loaded for k in range(self.batch_size)]))
+            self.beat()
 
 
 def cores_of_worker(number: int, workers: int) -> Sequence[int]:

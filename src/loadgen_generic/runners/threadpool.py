@@ -6,12 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from loadgen_generic.runners.batching import WorkQueue, cut
-from loadgen_generic.runners.setup import (
-    RunnerSetup,
-    cores_of_worker,
-    pin_this_thread,
-    warm_up,
-)
+from loadgen_generic.runners.setup import RunnerSetup, cores_of_worker, pin_this_thread
 from loadgen_generic.seams import Complete, Reader, Worker
 
 __all__ = ["ReplicatedThreadPoolRunner", "ThreadPoolRunner"]
@@ -82,7 +77,7 @@ class ThreadPoolRunner:
             if setup.pin:
                 self._pin(number)
             worker, reader = self._make_worker(number)
-            warm_up(worker, reader, setup.batch_size, setup.warmup_queries, setup.samples.count())
+            setup.warm_up(worker, reader)
         except BaseException as error:  # noqa: BLE001 - start() raises it
             self._broken = error
             ready.wait()
