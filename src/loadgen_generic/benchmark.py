@@ -79,14 +79,14 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     runner = RUNNERS[dispatch.name](workers, samples, batch_size)
 
     progress.enter(Phase.WARMING_UP)
-    _warm_up(workers, samples, batch_size, config.warmup_queries)
+    _warm_up(workers, samples, batch_size, config.warmup_queries, progress)
 
     digest = sha256.result()
     hashing.shutdown()
     progress.enter(Phase.PROBING)
     estimate = None
     if needs_probe(config):
-        estimate = _probe(runner, samples, config.scenario, per_query, dispatch.workers)
+        estimate = _probe(runner, samples, config.scenario, per_query, dispatch.workers, progress)
     settings = plan_settings(config, estimate)
     for note in settings.notes:
         tell("note", {"text": note})
@@ -132,25 +132,39 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     backend.close()
 
 
-def _warm_up(workers: list[Worker], samples: SampleLibrary, batch_size: int, queries: int) -> None:
+def _warm_up(
+    workers: list[Worker],
+    samples: SampleLibrary,
+    batch_size: int,
+    queries: int,
+    progress: Progress,
+) -> None:
     for worker in workers:
         for number in range(queries):
             first = number * batch_size
             worker.infer(samples.batch([(first + k) % samples.count() for k in range(batch_size)]))
+            progress.beat()
 
 
 def _probe(
-    runner: Runner, samples: SampleLibrary, scenario: str, per_query: int, workers: int
+    runner: Runner,
+    samples: SampleLibrary,
+    scenario: str,
+    per_query: int,
+    workers: int,
+    progress: Progress,
 ) -> Estimate:
     from loadgen_generic.runners.probe import measure_burst, measure_stream
 
     indices = range(samples.count())
     if scenario in ("SingleStream", "MultiStream"):
-        return measure_stream(runner, indices, per_query)
-    throughput = measure_burst(runner, indices, workers, together=scenario == "Offline")
+        return measure_stream(runner, indices, per_query, progress.beat)
+    throughput = measure_burst(
+        runner, indices, workers, together=scenario == "Offline", beat=progress.beat
+    )
     if scenario == "Offline":
         return throughput
-    alone = measure_stream(runner, indices, 1)
+    alone = measure_stream(runner, indices, 1, progress.beat)
     return Estimate(throughput.samples_per_sec, alone.latency_sec, alone.queries)
 
 
@@ -201,7 +215,7 @@ def _describe(error: BaseException, phase: Phase) -> dict[str, object]:
         Phase.PROBING: "while probing the model",
         Phase.TESTING: "in the middle of the test",
     }.get(phase, "in the harness")
-    text = str(error) or type(error).__name__
+    text = str(error).strip() or type(error).__name__
     if isinstance(error, MemoryError) or "bad_alloc" in text or "allocate memory" in text.lower():
         return {"exit_code": 1, "message": f"out of memory {when}: {text}"}
     return {"exit_code": 1, "message": f"the run failed {when}: {text}"}

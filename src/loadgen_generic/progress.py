@@ -1,8 +1,8 @@
 """Counters in shared memory: what the measured process writes and the supervisor reads.
 
 A file that both map, so that reading costs the measured process nothing. Layout: 64-bit
-little-endian words; word 0 is the phase, the others count answered samples, one word for each
-worker on a cache line of its own.
+little-endian words; word 0 is the phase, word 1 the signs of life before the test, the others
+count answered samples, one word for each worker on a cache line of its own.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class Progress:
             self._map = mmap.mmap(file.fileno(), 0)
         self._words = memoryview(self._map).cast("q")
         self._used = 0
+        self._beats = 0
 
     @staticmethod
     def create(path: Path) -> None:
@@ -65,6 +66,14 @@ class Progress:
 
     def enter(self, phase: Phase) -> None:
         self._words[0] = phase
+
+    def beat(self) -> None:
+        """A sign of life: an inference before the test is done."""
+        self._beats += 1
+        self._words[1] = self._beats
+
+    def beats(self) -> int:
+        return self._words[1]
 
     def phase(self) -> Phase:
         return Phase(self._words[0])

@@ -213,17 +213,17 @@ def _run_child(
 def _watch(story: _Story, progress: Progress, observer: Observer, stall_timeout: float) -> None:
     """Wait for the child to end; raise if it stops getting anywhere."""
     began_testing = 0.0
-    last_change, last_seen = time.monotonic(), (Phase.STARTING, 0)
+    last_change, last_seen = time.monotonic(), (Phase.STARTING, 0, 0)
     while not story.over.wait(_POLL_SEC):
         now = time.monotonic()
-        seen = (progress.phase(), progress.answered())
-        if seen[0] == Phase.TESTING and not began_testing:
+        phase, answered = progress.phase(), progress.answered()
+        seen = (phase, answered, progress.beats())
+        if phase == Phase.TESTING and not began_testing:
             began_testing = now
-        observer.update(*seen, now - began_testing if began_testing else 0.0)
+        observer.update(phase, answered, now - began_testing if began_testing else 0.0)
         if seen != last_seen:
             last_change, last_seen = now, seen
         elif now - last_change > stall_timeout:
-            phase, answered = seen
             raise RunError(
                 f"the run hung: nothing happened for {stall_timeout:g} s while "
                 f"{phase.name.lower().replace('_', ' ')}, after {answered} samples. If one "

@@ -219,9 +219,7 @@ def _explain(error: Exception, model_path: str, provider: str) -> LoadgenGeneric
             f"{name} needs a newer onnxruntime than {ort.__version__}: {detail.strip()}"
         )
     if kind in ("InvalidGraph", "InvalidArgument"):
-        return RequestError(
-            f"the model is not valid: {detail}", flag="modelpath", value=model_path
-        )
+        return RequestError(f"the model is not valid: {detail}", flag="modelpath", value=model_path)
     if "allocate" in text or "bad_alloc" in text:
         return RunError(f"{name} does not fit into memory: {detail}")
     return RunError(f"ONNX Runtime could not load {name} on {provider}: {detail}")

@@ -20,7 +20,8 @@ _SLICES = 3
 class _Countdown:
     """Counts answered samples down to zero and lets the prober wait for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, beat: Callable[[], None]) -> None:
+        self._beat = beat
         self._left = 0
         self._done = threading.Condition()
         self._error: BaseException | None = None
@@ -31,6 +32,7 @@ class _Countdown:
 
     def make_complete(self) -> Complete:
         def complete(ids: Sequence[int], outputs: Callable[[], Sequence[Array]]) -> None:
+            self._beat()
             with self._done:
                 self._left -= len(ids)
                 if self._left <= 0:
@@ -50,7 +52,12 @@ class _Countdown:
                 raise self._error
 
 
-def measure_stream(runner: Runner, indices: Sequence[int], samples_per_query: int) -> Estimate:
+def measure_stream(
+    runner: Runner,
+    indices: Sequence[int],
+    samples_per_query: int,
+    beat: Callable[[], None] = lambda: None,
+) -> Estimate:
     """Time queries that are issued one at a time.
 
     The latency is the 10th percentile, since LoadGen prepares queries for twice the duration
@@ -60,8 +67,9 @@ def measure_stream(runner: Runner, indices: Sequence[int], samples_per_query: in
     Args:
         indices: the loaded samples, in loaded order.
         samples_per_query: samples that are issued together.
+        beat: called after each inference.
     """
-    tracker = _Countdown()
+    tracker = _Countdown(beat)
     runner.start(tracker.make_complete, tracker.fail)
     latencies: list[float] = []
     try:
@@ -82,7 +90,13 @@ def measure_stream(runner: Runner, indices: Sequence[int], samples_per_query: in
     return Estimate(samples_per_query / statistics.fmean(latencies), low, len(latencies))
 
 
-def measure_burst(runner: Runner, indices: Sequence[int], workers: int, together: bool) -> Estimate:
+def measure_burst(
+    runner: Runner,
+    indices: Sequence[int],
+    workers: int,
+    together: bool,
+    beat: Callable[[], None] = lambda: None,
+) -> Estimate:
     """Time bursts of samples that keep every worker busy.
 
     Bursts grow until one takes a good part of the probe's time; the fastest of a few of that
@@ -92,8 +106,9 @@ def measure_burst(runner: Runner, indices: Sequence[int], workers: int, together
         indices: the loaded samples, in loaded order.
         workers: workers of the runner; the first burst has one sample for each.
         together: issue a burst as one query (Offline) instead of one query a sample (Server).
+        beat: called after each inference.
     """
-    tracker = _Countdown()
+    tracker = _Countdown(beat)
     runner.start(tracker.make_complete, tracker.fail)
     source = cycle(indices)
     size = workers
