@@ -277,6 +277,11 @@ class BenchmarkConfig(BaseModel):
                     f"--{name} has no meaning in the {self.scenario} scenario; "
                     f"it applies to {', '.join(option.scenarios)}"
                 )
+        if self.model is not None and self.model_path is not None:
+            raise ValueError(
+                f"--model {self.model} and --modelpath {self.model_path} both name a model; "
+                "leave one out"
+            )
         fewest, most = self.min_query_count, self.max_query_count
         if fewest and most and fewest > most:
             raise ValueError(f"--min_query_count {fewest} is more than --max_query_count {most}")

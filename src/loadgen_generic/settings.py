@@ -26,6 +26,8 @@ OFFLINE_SLACK = 1.1
 # LoadGen prepares queries for this many times the duration in SingleStream and MultiStream and
 # keeps about 100 bytes for each: a test of more queries than this asks for too much memory.
 MOST_PREPARED_QUERIES = 50_000_000
+# Far beyond this LoadGen's nanoseconds overflow.
+SLOWEST_QUERY_SEC = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,8 @@ def plan_settings(config: BenchmarkConfig, estimate: Estimate | None) -> TestSet
         expected = expected or 1.0
         # Rounded down, as LoadGen does.
         count = max(fewest, int(OFFLINE_SLACK * (round(duration * 1000) / 1000) * expected))
-        rate = f"{expected:.1f}" if expected >= 10 else f"{expected:.3g}"
         notes.append(
-            f"{count} samples = {OFFLINE_SLACK} x {duration:g} s x {rate} samples/s"
+            f"{count} samples = {OFFLINE_SLACK} x {duration:g} s x {_digits(expected)} samples/s"
             if count > fewest
             else f"{count} samples, as asked for"
             if config.samples or config.min_query_count
@@ -118,6 +119,8 @@ def plan_settings(config: BenchmarkConfig, estimate: Estimate | None) -> TestSet
                 f"shorter: --target_latency_percentile 90 takes {short} queries, about "
                 f"{max(duration, short * latency):.0f} s"
             )
+        if latency > SLOWEST_QUERY_SEC:
+            raise _too_slow("loadgen_expected_qps", config.loadgen_expected_qps)
         if 2 * duration / latency > MOST_PREPARED_QUERIES:
             raise RequestError(
                 f"at {latency * 1e6:.2g} us a query LoadGen would have to prepare "
@@ -177,19 +180,30 @@ def _server_target(
         assert estimate is not None
         rate = _round_down(SERVER_LOAD * estimate.samples_per_sec)
         notes.append(
-            f"{rate:g} queries/s = {SERVER_LOAD:g} x {estimate.samples_per_sec:.1f} samples/s "
+            f"{_digits(rate)} queries/s = {SERVER_LOAD:g} x "
+            f"{_digits(estimate.samples_per_sec)} samples/s "
             "measured; set your own with --target_qps"
         )
+    elif rate * SLOWEST_QUERY_SEC < 1:
+        flag = "target_qps" if config.target_qps else "loadgen_expected_qps"
+        raise _too_slow(flag, rate)
     bound = config.target_latency_ms
     if bound is None:
         assert estimate is not None
         latency = estimate.latency_sec
         bound = 1000 * max(SERVER_LEAST_LATENCY_SEC, SERVER_LATENCY_FACTOR * latency)
         notes.append(
-            f"latency bound {bound:.3g} ms, since a lone query takes {latency * 1000:.3g} ms; "
+            f"latency bound {_digits(bound)} ms, since a lone query takes "
+            f"{_digits(latency * 1000)} ms; "
             "set your own with --target_latency_ms"
         )
     return rate, bound
+
+
+def _too_slow(flag: str, rate: float | None) -> RequestError:
+    return RequestError(
+        "this is less than one query a day.", flag=flag, value=rate, remedy="Give a higher rate."
+    )
 
 
 def _latency_sec(config: BenchmarkConfig, estimate: Estimate | None, per_query: int) -> float:
@@ -202,7 +216,7 @@ def _latency_sec(config: BenchmarkConfig, estimate: Estimate | None, per_query: 
 def _length(
     count: int, fewest: int, rate: float, percentile: float, config: BenchmarkConfig
 ) -> str:
-    took = f"about {count / rate:.0f} s at {rate:.4g} queries/s"
+    took = f"about {count / rate:.0f} s at {_digits(rate)} queries/s"
     if count > fewest:
         return f"{count} queries, {took}"
     if config.samples or config.min_query_count or config.max_query_count:
@@ -211,6 +225,11 @@ def _length(
         f"{count} queries, the fewest that early stopping accepts at the {percentile:g}th "
         f"percentile, {took}"
     )
+
+
+def _digits(value: float) -> str:
+    """For people: three or more digits, and no exponent for what is large."""
+    return f"{value:.1f}".removesuffix(".0") if value >= 10 else f"{value:.4g}"
 
 
 def _round_down(value: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +14,8 @@ from loadgen_generic.errors import RunError
 __all__ = ["HEADLINES", "DetailLog", "Headline", "read_detail_log"]
 
 _PREFIX = ":::MLLOG "
+# LoadGen divides by the time between the first query and the last, which is zero for one query.
+_NOT_A_NUMBER = re.compile(r'"value": -?(nan|inf),')
 _CLOCK = "%m-%d-%Y %H:%M:%S.%f"
 
 
@@ -41,7 +44,7 @@ class DetailLog:
     """What LoadGen wrote about one test.
 
     Attributes:
-        values: key to its last value.
+        values: key to its last value; without those that are not a number.
         errors, invalid_reasons: in the order they were logged.
     """
 
@@ -109,6 +112,8 @@ def read_detail_log(path: Path) -> DetailLog:
         try:
             entry = json.loads(line[len(_PREFIX) :])
         except json.JSONDecodeError:
+            if _NOT_A_NUMBER.search(line):
+                continue
             raise RunError(f"{path} is damaged: cannot read {line[:80]!r}") from None
         key, value = entry["key"], entry["value"]
         values[key] = value

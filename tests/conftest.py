@@ -1,0 +1,26 @@
+"""What most tests share: tiny models on disk, and the real command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+import tiny_models
+from command import Command
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The path of the tiny model of that name."""
+    directory = tmp_path_factory.mktemp("models")
+    return cache(lambda name: tiny_models.write(directory, name))
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """The command, in a directory of its own; its runs go to ``out`` there."""
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("CM_")}
+    return Command(tmp_path, environ | {"COLUMNS": "100"})

@@ -1,0 +1,198 @@
+"""No dead options: for each field, two real runs that differ because of it.
+
+A new option needs one line in ``PAIRS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command import Command, Outcome, logged
+
+from loadgen_generic.config import options
+from loadgen_generic.samples import SyntheticSamples
+from loadgen_generic.tensors import InputPlan, SamplePlan
+
+Flags = Mapping[str, object]
+
+COUNTED = {"samples": 20}
+SINGLE = {"scenario": "SingleStream", "samples": 20}
+MULTI = {"scenario": "MultiStream", "samples": 40}
+SERVER = {"scenario": "Server", "samples": 20, "target_qps": 500, "target_latency_ms": 50}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs that differ in one flag, and where the difference must show.
+
+    Attributes:
+        one, other: values of the flag; None leaves it out.
+        shows: what ``config.effective`` must say in either run, by key; a key alone
+            (``None``) must say the flag's own values.
+        rest: the flags that both runs share.
+        model: the tiny model that both run; empty for none.
+    """
+
+    one: object
+    other: object
+    shows: Mapping[str, tuple[object, object] | None]
+    rest: Flags = field(default_factory=lambda: COUNTED)
+    model: str = "matmul"
+
+
+SIZE = {"sample_floats": "1"}
+FAKE = COUNTED | {"backend": "fake"}
+
+PAIRS: dict[str, Pair] = {
+    "dim": Pair("seq=3", "seq=5", {"dim": ({"seq": 3}, {"seq": 5})}, model="sequence"),
+    "seed": Pair(0, 7, {"seed": None}),
+    "scenario": Pair("Offline", "SingleStream", {"scenario": None}),
+    "loadgen_duration_sec": Pair(
+        0.1, 0.2, {"min_duration_ms": (100, 200)}, {"loadgen_expected_qps": 100}
+    ),
+    "samples": Pair(20, 30, {"min_query_count": None}, {}),
+    "min_query_count": Pair(20, 30, {"min_query_count": None}, {"loadgen_duration_sec": 0}),
+    "max_query_count": Pair(30, 40, {"max_query_count": None}, SINGLE),
+    "loadgen_expected_qps": Pair(
+        100, 200, {"loadgen_expected_qps": None}, {"loadgen_duration_sec": 0.1}
+    ),
+    "target_qps": Pair(500, 600, {"target_qps": None}, SERVER),
+    "target_latency_ms": Pair(50, 60, {"target_latency_ms": None}, SERVER),
+    "target_latency_percentile": Pair(90, 95, {"target_latency_percentile": None}, SINGLE),
+    "samples_per_query": Pair(2, 4, {"samples_per_query": None, "batch_size": None}, MULTI),
+    "runner": Pair("inline", "threadpool", {"runner": None}),
+    "concurrency": Pair(1, 3, {"concurrency": None}),
+    "backend": Pair("onnxruntime", "fake", {"backend": None}),
+    # Only one provider is certain to be installed; the other value must be refused.
+    "execution_provider": Pair("cpu", "cuda", {"execution_provider": ("CPUExecutionProvider", 1)}),
+    "intra_op_threads": Pair(1, 3, {"intra_op_threads": None}),
+    "inter_op_threads": Pair(1, 3, {"inter_op_threads": None}),
+    "execution_mode": Pair("sequential", "parallel", {"execution_mode": None}),
+    "backend_options": Pair(
+        "latency_us=1",
+        "latency_us=2",
+        {"backend_options": ({"latency_us": "1"} | SIZE, {"latency_us": "2"} | SIZE)},
+        FAKE,
+        model="",
+    ),
+    "warmup_queries": Pair(0, 2, {"warmup_queries": None}),
+    "stall_timeout_sec": Pair(50, 60, {"stall_timeout_sec": None}),
+}
+# Options that say which file is read or written, each with a test of its own below.
+PLACES = {"model_path", "model", "output_dir"}
+
+
+@pytest.fixture
+def pair(
+    request: pytest.FixtureRequest, command: Command, models: Callable[[str], Path]
+) -> tuple[Outcome, Outcome]:
+    name: str = request.param
+    chosen = PAIRS[name]
+    words = ["run"] + ([models(chosen.model)] if chosen.model else [])
+    one, other = (
+        command(*words, **{**chosen.rest, name: value, "output_dir": where})
+        for value, where in ((chosen.one, "one"), (chosen.other, "other"))
+    )
+    return one, other
+
+
+def test_every_option_is_here() -> None:
+    assert {name for name, _, _ in options()} == set(PAIRS) | PLACES
+
+
+@pytest.mark.parametrize(("pair", "name"), [(n, n) for n in PAIRS], indirect=["pair"], ids=PAIRS)
+def test_option_changes_what_is_in_force(pair: tuple[Outcome, Outcome], name: str) -> None:
+    chosen = PAIRS[name]
+    for key, values in chosen.shows.items():
+        expected = values or (chosen.one, chosen.other)
+        assert in_force(pair[0], key) == expected[0]
+        assert in_force(pair[1], key) == expected[1]
+
+
+def in_force(outcome: Outcome, key: str) -> Any:
+    """A value of ``config.effective``; the exit code where the run was refused."""
+    return outcome.effective[key] if outcome.code == 0 else outcome.code
+
+
+@pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream", "Offline"])
+def test_expected_qps_reaches_loadgen(
+    scenario: str, command: Command, models: Callable[[str], Path]
+) -> None:
+    flags = {"scenario": scenario, "loadgen_expected_qps": 1000, "loadgen_duration_sec": 0.1}
+    log = logged(command.run(models("matmul"), max_query_count=800, **flags).run_dir)
+    assert log["effective_target_qps"] == pytest.approx(
+        {"MultiStream": 125}.get(scenario, 1000), rel=1e-3
+    )
+
+
+def test_settings_reach_loadgen(command: Command, models: Callable[[str], Path]) -> None:
+    flags = SERVER | {"target_latency_percentile": 95, "min_query_count": 30, "seed": 11}
+    log = logged(command.run(models("matmul"), max_query_count=40, **flags).run_dir)
+    assert log["effective_target_qps"] == 500
+    assert log["effective_target_latency_ns"] == 50_000_000
+    assert log["effective_target_latency_percentile"] == 0.95
+    assert log["effective_min_query_count"] == 30
+    assert log["effective_max_query_count"] == 40
+    assert log["effective_qsl_rng_seed"] == 11
+
+
+def test_seed_changes_the_inputs(command: Command, models: Callable[[str], Path]) -> None:
+    """The short table lacks row 9, so a run fails on its first sample if the seed draws a 9."""
+    plan = SamplePlan((InputPlan("row", np.dtype(np.int64), (1,)),), batched=True)
+
+    def first_row(seed: int) -> int:
+        samples = SyntheticSamples(plan, 8, seed)
+        samples.load(range(8))
+        return int(samples.batch([0]).arrays[0].item())
+
+    for draws_nine in (True, False):
+        seed = next(seed for seed in count() if (first_row(seed) == 9) is draws_nine)
+        outcome = command.run(models("short_table"), seed=seed, samples=1, warmup_queries=1)
+        assert ("while warming up" in outcome.stderr) is draws_nine
+
+
+def test_model_path_is_what_is_measured(command: Command, models: Callable[[str], Path]) -> None:
+    one, other = (
+        command("run", model_path=models(name), output_dir=name, **COUNTED).result.model
+        for name in ("matmul", "identity")
+    )
+    assert (one.path, other.path) == (str(models("matmul")), str(models("identity")))
+    assert one.sha256 != other.sha256
+    assert one.outputs != other.outputs
+
+
+def test_model_demo_needs_no_file(command: Command) -> None:
+    outcome = command("run", model="demo", samples=2, warmup_queries=0)
+    assert outcome.result.model.inputs == ["input: tensor(float)[Nx3x224x224]"]
+
+
+def test_output_dir_is_where_the_result_goes(
+    command: Command, models: Callable[[str], Path]
+) -> None:
+    for where in ("a", "b/c"):
+        outcome = command.run(models("matmul"), output_dir=where, **COUNTED)
+        assert outcome.result.output_dir == str(command.directory / where)
+
+
+def test_one_intra_op_thread_is_one(command: Command, models: Callable[[str], Path]) -> None:
+    effective = command.run(
+        models("matmul"), intraop=1, scenario="SingleStream", samples=5
+    ).effective
+    assert effective["intra_op_threads"] == 1
+
+
+def test_execmode_parallel_is_a_parallel_session(
+    command: Command, models: Callable[[str], Path]
+) -> None:
+    assert (
+        command.run(models("matmul"), execmode="parallel", **COUNTED).effective["execution_mode"]
+        == "parallel"
+    )
+    plain = command.run(models("matmul"), output_dir="plain", **COUNTED).effective
+    assert plain["execution_mode"] == "sequential"
