@@ -40,10 +40,10 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     sha256 = hashing.submit(_sha256, job["model_path"])
 
     from loadgen_generic import loadgen
+    from loadgen_generic.assembly import Assembly, settle_plan
     from loadgen_generic.config import BenchmarkConfig
     from loadgen_generic.machine import available_cores, last_level_cache_bytes
     from loadgen_generic.runners.auto import choose, wish_of
-    from loadgen_generic.runners.dispatch import Dispatcher, settle_plan
     from loadgen_generic.runners.probe import probe
     from loadgen_generic.samples import SyntheticSamples, pool_size
     from loadgen_generic.settings import needs_probe, plan_settings, samples_per_query
@@ -52,8 +52,8 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     cores = available_cores()
 
     progress.enter(Phase.LOADING)
-    dispatcher = Dispatcher(config, job["model_path"], cores, progress.beat)
-    plan, signature, notes = settle_plan(config, dispatcher, cores)
+    assembly = Assembly(config, job["model_path"], cores, progress.beat)
+    plan, signature, notes = settle_plan(config, assembly, cores)
     cache_bytes = last_level_cache_bytes()
     samples = SyntheticSamples(
         plan,
@@ -65,11 +65,16 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     samples.load(range(samples.count()))
 
     progress.enter(Phase.CALIBRATING)
-    layout, reason, rate = choose(wish_of(config, plan, cores), dispatcher, samples)
-    dispatcher.keep_only(layout)
+    layout, reason, rate = choose(
+        wish_of(config, plan, cores),
+        lambda layout: assembly.build(layout, samples),
+        range(samples.count()),
+        progress.beat,
+    )
+    assembly.keep_only(layout)
 
     progress.enter(Phase.WARMING_UP)
-    runner = dispatcher.build(layout, samples)
+    runner = assembly.build(layout, samples)
 
     progress.enter(Phase.PROBING)
     estimate = None
@@ -86,7 +91,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     notes = [*notes, f"{layout} ({reason})", *settings.notes]
     for note in notes:
         tell("note", {"text": note})
-    backend, _ = dispatcher.backend(layout.intra_op_threads)
+    backend, _ = assembly.backend(layout.intra_op_threads)
     tell(
         "facts",
         {
@@ -122,7 +127,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     progress.enter(Phase.TESTING)
     loadgen.run_test(settings, runner, samples, Path(job["run_dir"]), progress)
     progress.enter(Phase.FINISHING)
-    dispatcher.close()
+    assembly.close()
 
 
 def _sha256(path: str) -> str:

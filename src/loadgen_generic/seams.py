@@ -21,6 +21,7 @@ __all__ = [
     "Reader",
     "Runner",
     "SampleLibrary",
+    "SharedSamples",
     "Worker",
 ]
 
@@ -108,8 +109,16 @@ class Reader(Protocol):
         ...
 
 
+class SharedSamples(Protocol):
+    """Loaded samples as another process sees them; can be pickled."""
+
+    def reader(self, batch_size: int) -> Reader:
+        """A reader whose indices are slots."""
+        ...
+
+
 class SampleLibrary(Protocol):
-    """What LoadGen's QSL holds."""
+    """What LoadGen's QSL holds. A slot is the place of a loaded sample in memory."""
 
     def count(self) -> int: ...
 
@@ -118,6 +127,14 @@ class SampleLibrary(Protocol):
     def unload(self, indices: Sequence[int]) -> None: ...
 
     def reader(self, batch_size: int) -> Reader: ...
+
+    def slots(self, indices: Sequence[int]) -> Sequence[int]:
+        """Where the samples lie, side by side if they can."""
+        ...
+
+    def share(self) -> SharedSamples:
+        """For other processes, now and after further loads."""
+        ...
 
 
 class Runner(Protocol):

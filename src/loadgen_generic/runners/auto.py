@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError
-from loadgen_generic.runners.dispatch import Dispatcher, Layout
+from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.probe import measure_burst, measure_stream
-from loadgen_generic.seams import SampleLibrary
+from loadgen_generic.seams import Runner
 from loadgen_generic.settings import duration_sec, samples_per_query
 from loadgen_generic.tensors import SamplePlan
 
@@ -114,11 +114,18 @@ def layout_by_rule(wish: Wish) -> Layout:
     return Layout(runner, workers, threads, batch_size)
 
 
-def choose(wish: Wish, dispatcher: Dispatcher, samples: SampleLibrary) -> tuple[Layout, str, float]:
+def choose(
+    wish: Wish, build: Callable[[Layout], Runner], indices: Sequence[int], beat: Callable[[], None]
+) -> tuple[Layout, str, float]:
     """The layout to run with, the reason in one sentence, and its samples/s if measured.
 
     Measures the layouts that the user left open, each on the real runner, and the two fastest
     once more, so that a passing disturbance does not decide.
+
+    Args:
+        build: makes the runner of a layout.
+        indices: the loaded samples, in loaded order.
+        beat: called after each inference.
     """
     rule = layout_by_rule(wish)
     if not wish.calibrate:
@@ -126,7 +133,9 @@ def choose(wish: Wish, dispatcher: Dispatcher, samples: SampleLibrary) -> tuple[
     rates: dict[Layout, float] = {}
 
     def measure(layout: Layout) -> float:
-        rates[layout] = max(rates.get(layout, 0.0), _rate(layout, wish, dispatcher, samples))
+        rates[layout] = max(
+            rates.get(layout, 0.0), _rate(layout, wish, build(layout), indices, beat)
+        )
         return rates[layout]
 
     best = rule
@@ -197,23 +206,20 @@ def _longest_batch_sec(wish: Wish) -> float:
     return LONGEST_BATCH_SEC
 
 
-def _rate(layout: Layout, wish: Wish, dispatcher: Dispatcher, samples: SampleLibrary) -> float:
+def _rate(
+    layout: Layout,
+    wish: Wish,
+    runner: Runner,
+    indices: Sequence[int],
+    beat: Callable[[], None],
+) -> float:
     """Samples per second of a layout, over a short while."""
-    runner = dispatcher.build(layout, samples)
-    indices = range(samples.count())
     try:
         if wish.scenario in ONE_AT_A_TIME:
-            return measure_stream(
-                runner, indices, wish.per_query, dispatcher.beat, PROBE_SEC
-            ).samples_per_sec
-        return measure_burst(
-            runner,
-            indices,
-            layout.workers * layout.batch_size,
-            together=wish.scenario == "Offline",
-            beat=dispatcher.beat,
-            seconds=PROBE_SEC,
-        ).samples_per_sec
+            return measure_stream(runner, indices, wish.per_query, beat, PROBE_SEC).samples_per_sec
+        smallest = layout.workers * layout.batch_size
+        together = wish.scenario == "Offline"
+        return measure_burst(runner, indices, smallest, together, beat, PROBE_SEC).samples_per_sec
     finally:
         runner.close()
 

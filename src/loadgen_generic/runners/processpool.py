@@ -12,20 +12,16 @@ import os
 import pickle
 import threading
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import cast
 
-from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.errors import LoadgenGenericError, RunError
 from loadgen_generic.runners.setup import RunnerSetup, cores_of_worker, pin_this_thread
 from loadgen_generic.runners.threadpool import ThreadPoolRunner
-from loadgen_generic.samples import SyntheticSamples
-from loadgen_generic.samples.pool import Pool, PoolReader
-from loadgen_generic.samples.shared import SharedArrays, SharedLayout
-from loadgen_generic.seams import Batch, Reader, Worker
-from loadgen_generic.tensors import Array, SamplePlan
+from loadgen_generic.seams import Backend, Batch, Reader, SampleLibrary, SharedSamples, Worker
+from loadgen_generic.tensors import Array
 
 __all__ = ["ProcessPoolRunner"]
 
@@ -37,11 +33,9 @@ class ProcessPoolRunner(ThreadPoolRunner):
     """A thread pool whose workers are other processes."""
 
     def _make_worker(self, number: int) -> tuple[Worker, Reader]:
-        samples = self._setup.samples
-        assert isinstance(samples, SyntheticSamples)
-        worker = _RemoteWorker(self._setup, samples, number)
+        worker = _RemoteWorker(self._setup, number)
         self._on_close.append(worker.stop)
-        return worker, _SlotReader(samples.pool)
+        return worker, _SlotReader(self._setup.samples)
 
     def _pin(self, number: int) -> None:
         """The worker process pins itself; the thread that stands for it only waits."""
@@ -50,23 +44,19 @@ class ProcessPoolRunner(ThreadPoolRunner):
 class _SlotReader:
     """Turns indices into slots, which mean the same to every process."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, samples: SampleLibrary) -> None:
+        self._slots = samples.slots
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        count = len(indices)
-        first = self._pool.first_slot(indices)
-        slots = range(first, first + count) if first >= 0 else self._pool.slots(indices)
-        return Batch(count, (), array("q", slots))
+        return Batch(len(indices), (), array("q", self._slots(indices)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
     """What a worker process is told when it starts."""
 
-    spec: BackendSpec
-    plan: SamplePlan
-    layout: SharedLayout
+    make_backend: Callable[[], Backend]
+    samples: SharedSamples
     batch_size: int
     cores: tuple[int, ...]
 
@@ -74,12 +64,11 @@ class _Job:
 class _RemoteWorker:
     """This process's side of a worker process."""
 
-    def __init__(self, setup: RunnerSetup, samples: SyntheticSamples, number: int) -> None:
+    def __init__(self, setup: RunnerSetup, number: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         cores = tuple(cores_of_worker(number, setup.workers)) if setup.pin else ()
-        layout = samples.shared_layout()
-        job = _Job(setup.spec, samples.pool.plan, layout, setup.batch_size, cores)
+        job = _Job(setup.make_backend, setup.samples.share(), setup.batch_size, cores)
         self._process = context.Process(
             target=_serve, args=(theirs, job), name=f"worker-{number}", daemon=True
         )
@@ -121,12 +110,8 @@ def _serve(pipe: Connection, job: _Job) -> None:
     try:
         if job.cores:
             pin_this_thread(job.cores)
-        rows = job.layout.rows
-        pool = Pool(job.plan, SharedArrays.attach(job.layout), rows)
-        # Slots stand for indices here: the parent has translated them.
-        pool.load(range(rows))
-        reader = PoolReader(pool, job.batch_size)
-        backend = create_backend(job.spec)
+        reader = job.samples.reader(job.batch_size)
+        backend = job.make_backend()
         backend.load()
         worker = backend.worker()
         pipe.send_bytes(_READY)

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.seams import Backend, Reader, SampleLibrary, Worker
 
 __all__ = ["RunnerSetup", "cores_of_worker", "pin_this_thread"]
@@ -23,8 +22,8 @@ class RunnerSetup:
         batch_timeout_sec: how long a batch that is not full waits for more.
         warmup_queries: inferences of each worker before it takes work.
         pin: give each worker processors of its own.
-        spec: how to make a backend; its threads are those of one worker.
-        backend: a loaded backend of that spec, for workers that share it.
+        make_backend: makes a backend with the threads of one worker; can be pickled.
+        backend: one that is loaded, for workers that share it.
         samples: what the indices refer to.
         beat: called after each inference that warms a worker up.
     """
@@ -35,7 +34,7 @@ class RunnerSetup:
     batch_timeout_sec: float
     warmup_queries: int
     pin: bool
-    spec: BackendSpec
+    make_backend: Callable[[], Backend]
     backend: Backend
     samples: SampleLibrary
     beat: Callable[[], None]
@@ -46,7 +45,7 @@ class RunnerSetup:
     def replicated_worker(self) -> Worker:
         """A worker with a backend of its own; call it on the worker's own thread, so that
         threads of the backend inherit its processors."""
-        backend = create_backend(self.spec)
+        backend = self.make_backend()
         backend.load()
         return backend.worker()
 

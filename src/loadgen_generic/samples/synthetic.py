@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loadgen_generic.samples.pool import Pool, PoolReader
-from loadgen_generic.samples.shared import SharedArrays, SharedLayout
-from loadgen_generic.seams import Reader
+from loadgen_generic.samples.pool import Pool, PoolReader, SharedPool
+from loadgen_generic.samples.shared import SharedArrays
+from loadgen_generic.seams import Reader, SharedSamples
 from loadgen_generic.tensors import Array, InputPlan, SamplePlan
 
 __all__ = ["SyntheticSamples", "pool_size"]
@@ -85,10 +85,13 @@ class SyntheticSamples:
     def reader(self, batch_size: int) -> Reader:
         return PoolReader(self.pool, batch_size)
 
-    def shared_layout(self) -> SharedLayout:
-        """Where other processes find the loaded samples, now and after further loads."""
+    def slots(self, indices: Sequence[int]) -> Sequence[int]:
+        first = self.pool.first_slot(indices)
+        return range(first, first + len(indices)) if first >= 0 else self.pool.slots(indices)
+
+    def share(self) -> SharedSamples:
         assert self._shared is not None
-        return self._shared.layout
+        return SharedPool(self._plan, self._shared.layout)
 
     def _generate(self) -> tuple[Array, ...]:
         return tuple(

@@ -1,9 +1,9 @@
-"""Layouts (runner, workers, threads, batch) and the runners made from them."""
+"""Puts backends, samples and runners of one model together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -11,12 +11,13 @@ from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError
 from loadgen_generic.runners import create_runner
+from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.setup import RunnerSetup
 from loadgen_generic.samples import SyntheticSamples
 from loadgen_generic.seams import Backend, Runner, SampleLibrary
 from loadgen_generic.tensors import Array, ModelSignature, SamplePlan, plan_samples
 
-__all__ = ["Dispatcher", "Layout", "batching_changes_answers", "settle_plan"]
+__all__ = ["Assembly", "batching_changes_answers", "settle_plan"]
 
 _CHECKED_SAMPLES = 3
 # Loose: batching may choose other kernels. What it must catch is a sample answered with
@@ -24,30 +25,7 @@ _CHECKED_SAMPLES = 3
 _RELATIVE, _ABSOLUTE = 2e-2, 1e-3
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """One way to dispatch.
-
-    Attributes:
-        runner: key of ``RUNNERS``.
-        workers: how many inferences may be under way at once.
-        intra_op_threads: threads inside one operator, for each worker.
-        batch_size: most samples in one inference.
-    """
-
-    runner: str
-    workers: int
-    intra_op_threads: int
-    batch_size: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.runner}, {self.workers} worker(s) x {self.intra_op_threads} thread(s), "
-            f"batch {self.batch_size}"
-        )
-
-
-class Dispatcher:
+class Assembly:
     """Makes runners of one model, and keeps the loaded backends that they share.
 
     ``beat`` is called after each inference before the test, as a sign of life.
@@ -96,7 +74,7 @@ class Dispatcher:
                 batch_timeout_sec=self._config.batch_timeout_us * 1e-6,
                 warmup_queries=self._config.warmup_queries,
                 pin=self._config.pin,
-                spec=self.spec(layout.intra_op_threads),
+                make_backend=partial(create_backend, self.spec(layout.intra_op_threads)),
                 backend=self.backend(layout.intra_op_threads)[0],
                 samples=samples,
                 beat=self.beat,
@@ -115,7 +93,7 @@ class Dispatcher:
 
 
 def settle_plan(
-    config: BenchmarkConfig, dispatcher: Dispatcher, cores: int
+    config: BenchmarkConfig, assembly: Assembly, cores: int
 ) -> tuple[SamplePlan, ModelSignature, list[str]]:
     """What one sample is, checked by running the model where samples might share a batch.
 
@@ -123,7 +101,7 @@ def settle_plan(
         The plan, the signature, and notes for the user.
     """
     threads = config.intra_op_threads or cores
-    backend, signature = dispatcher.backend(threads)
+    backend, signature = assembly.backend(threads)
     plan = plan_samples(signature, config.dim, config.batch_dim)
     batches = plan.fixed_batch > 1 or config.batch_size != 1
     if plan.largest_batch == 1 or not batches or config.scenario == "SingleStream":
