@@ -61,7 +61,7 @@ def planned(config: BenchmarkConfig, estimate: Estimate) -> TestSettings:
     reject()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(requests(), estimates())
 def test_numbers_that_loadgen_takes(config: BenchmarkConfig, estimate: Estimate) -> None:
     plan = planned(config, estimate)
@@ -86,7 +86,7 @@ def test_numbers_that_loadgen_takes(config: BenchmarkConfig, estimate: Estimate)
         assert plan.max_query_count == config.max_query_count or config.samples
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(requests(), estimates())
 def test_what_was_asked_for_is_kept(config: BenchmarkConfig, estimate: Estimate) -> None:
     plan = planned(config, estimate)
@@ -107,7 +107,7 @@ def test_what_was_asked_for_is_kept(config: BenchmarkConfig, estimate: Estimate)
         assert plan.percentile == config.target_latency_percentile
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(requests(), estimates())
 def test_the_arithmetic_is_true(config: BenchmarkConfig, estimate: Estimate) -> None:
     plan = planned(config, estimate)

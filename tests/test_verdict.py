@@ -71,7 +71,7 @@ INVALID: dict[str, tuple[str, dict[str, object], str]] = {
             "scenario": "Server",
             "samples": 50,
             "target_qps": 2000,
-            "target_latency_ms": 50,
+            "target_latency_ms": 2000,
             "loadgen_duration_sec": None,
         },
         r"50 queries are too few .* the 99th percentile; with \d+ over the bound it takes \d+",

@@ -76,7 +76,7 @@ def two_inputs() -> bytes:
         helper.make_node("Cast", ["b"], ["b_float"], to=FLOAT),
         helper.make_node("Add", ["a", "b_float"], ["y"]),
     ]
-    inputs = [("a", FLOAT, ["N", 4]), ("b", TensorProto.INT64, ["N", 4])]
+    inputs: list[Tensor] = [("a", FLOAT, ["N", 4]), ("b", TensorProto.INT64, ["N", 4])]
     return _model(nodes, inputs, [("y", FLOAT, ["N", 4])])
 
 
