@@ -15,12 +15,13 @@ import tiny_models
 from command import Command
 from recording import Recorder
 
+from loadgen_generic.assembly import Assembly, settle_plan
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError
 from loadgen_generic.runners import RUNNERS
 from loadgen_generic.runners.auto import choose, layout_by_rule, wish_of
 from loadgen_generic.runners.batching import WorkQueue, cut
-from loadgen_generic.runners.dispatch import Dispatcher, Layout, settle_plan
+from loadgen_generic.runners.layout import Layout
 from loadgen_generic.samples import SyntheticSamples
 
 _POOL = 30
@@ -45,14 +46,14 @@ def test_answers_are_those_of_each_sample_alone(
     runner: str, batch: int | str, width: int, tmp_path: Path
 ) -> None:
     config = BenchmarkConfig(model_path=str(_negation(tmp_path, batch, width)), runner=runner)
-    dispatcher = Dispatcher(config, str(config.model_path), cores=2)
-    plan, _, _ = settle_plan(config, dispatcher, cores=2)
+    assembly = Assembly(config, str(config.model_path), cores=2)
+    plan, _, _ = settle_plan(config, assembly, cores=2)
     workers = 1 if runner == "inline" else 2
     for batch_size in [plan.fixed_batch] if plan.fixed_batch else [1, 4, 7]:
         samples = SyntheticSamples(plan, _POOL, seed=1, shared=runner == "processpool")
         samples.load(range(_POOL))
         inputs = samples.pool.arrays[0].copy().reshape(_POOL, width)
-        running = dispatcher.build(Layout(runner, workers, 1, batch_size), samples)
+        running = assembly.build(Layout(runner, workers, 1, batch_size), samples)
         record = Recorder()
         running.start(record.make_complete, record.fail)
         order = _order(_POOL)
@@ -71,7 +72,7 @@ def test_answers_are_those_of_each_sample_alone(
         asked = offline + server
         for identity, (answer,) in record.answers:
             np.testing.assert_array_equal(answer.reshape(-1), -inputs[asked[identity]])
-    dispatcher.close()
+    assembly.close()
 
 
 @pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream", "Server", "Offline"])
@@ -129,12 +130,12 @@ def test_a_model_that_mixes_its_samples_is_not_batched(tmp_path: Path) -> None:
     path = tmp_path / "mixing.onnx"
     path.write_bytes(tiny_models.mixes_its_batch())
     config = BenchmarkConfig(model_path=str(path))
-    plan, _, notes = settle_plan(config, Dispatcher(config, str(path), 2), 2)
+    plan, _, notes = settle_plan(config, Assembly(config, str(path), 2), 2)
     assert plan.largest_batch == 1
     assert "depends on the others in its batch" in notes[0]
     asked = BenchmarkConfig(model_path=str(path), batch_dim="N")
     with pytest.raises(RequestError, match="--batch_dim N: samples cannot be batched"):
-        settle_plan(asked, Dispatcher(asked, str(path), 2), 2)
+        settle_plan(asked, Assembly(asked, str(path), 2), 2)
 
 
 def test_a_batch_larger_than_the_model_takes_is_refused(command: Command, tmp_path: Path) -> None:
@@ -148,12 +149,14 @@ def test_a_batch_larger_than_the_model_takes_is_refused(command: Command, tmp_pa
 def test_auto_chooses_what_it_measured_to_be_fastest(scenario: str, tmp_path: Path) -> None:
     path = _negation(tmp_path, "N", 3)
     config = BenchmarkConfig(model_path=str(path), scenario=scenario)
-    dispatcher = Dispatcher(config, str(path), 2)
-    plan, _, _ = settle_plan(config, dispatcher, 2)
+    assembly = Assembly(config, str(path), 2)
+    plan, _, _ = settle_plan(config, assembly, 2)
     samples = SyntheticSamples(plan, 256, 0, 8)
     samples.load(range(256))
     wish = wish_of(config, plan, 2)
-    layout, reason, rate = choose(wish, dispatcher, samples)
+    layout, reason, rate = choose(
+        wish, lambda chosen: assembly.build(chosen, samples), range(256), assembly.beat
+    )
     assert rate > 0
     assert "layouts tried" in reason
     if scenario in ("Server", "Offline"):

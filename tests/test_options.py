@@ -66,6 +66,11 @@ PAIRS: dict[str, Pair] = {
     "target_latency_ms": Pair(50, 60, {"target_latency_ms": None}, SERVER),
     "target_latency_percentile": Pair(90, 95, {"target_latency_percentile": None}, SINGLE),
     "samples_per_query": Pair(2, 4, {"samples_per_query": None, "batch_size": None}, MULTI),
+    "batch_dim": Pair("auto", "none", {"batch_dim": ("N", "none")}),
+    "batch_size": Pair(1, 4, {"batch_size": None}),
+    "batch_timeout_us": Pair(0, 500, {"batch_timeout_us": None}, SERVER),
+    "pin": Pair(None, True, {"pin": (False, True)}),
+    "distinct_samples": Pair(10, 30, {"distinct_samples": None}),
     "runner": Pair("inline", "threadpool", {"runner": None}),
     "concurrency": Pair(1, 3, {"concurrency": None}),
     "backend": Pair("onnxruntime", "fake", {"backend": None}),
@@ -149,7 +154,7 @@ def test_seed_changes_the_inputs(command: Command, models: Callable[[str], Path]
     def first_row(seed: int) -> int:
         samples = SyntheticSamples(plan, 8, seed)
         samples.load(range(8))
-        return int(samples.batch([0]).arrays[0].item())
+        return int(samples.reader(1).batch([0]).arrays[0].item())
 
     for draws_nine in (True, False):
         seed = next(seed for seed in count() if (first_row(seed) == 9) is draws_nine)

@@ -16,9 +16,8 @@ from loadgen_generic.progress import Phase, Progress
 progress = Progress(Path(sys.argv[1]))
 counters = [progress.counter() for _ in range(3)]
 progress.enter(Phase.TESTING)
-for counter, samples in zip(counters, (1, 20, 300)):
-    counter.add(samples)
-    counter.add(samples)
+for (words, position), samples in zip(counters, (2, 40, 600)):
+    words[position] = samples
 print("written", flush=True)
 sys.stdin.readline()
 """
@@ -50,9 +49,10 @@ def test_each_thread_counts_on_its_own(tmp_path: Path) -> None:
 
     counters = [progress.counter() for _ in range(4)]
 
-    def count(position: int) -> None:
-        for _ in range(5000):
-            counters[position].add(position)
+    def count(number: int) -> None:
+        words, position = counters[number]
+        for answered in range(5000):
+            words[position] = (answered + 1) * number
 
     threads = [threading.Thread(target=count, args=(k,)) for k in range(4)]
     for thread in threads:
@@ -66,7 +66,8 @@ def test_room_for_as_many_workers_as_the_schema_allows(tmp_path: Path) -> None:
     Progress.create(tmp_path / "p")
     progress = Progress(tmp_path / "p")
     for _ in range(4096 + 1):
-        progress.counter().add(1)
+        words, position = progress.counter()
+        words[position] = 1
     assert progress.answered() == 4097
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from recording import Recorder
 
 from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.errors import RequestError
-from loadgen_generic.runners import RUNNERS, plan_runner
+from loadgen_generic.runners import RUNNERS, create_runner
+from loadgen_generic.runners.auto import Wish, layout_by_rule
 from loadgen_generic.runners.probe import measure_burst, measure_stream
+from loadgen_generic.runners.setup import RunnerSetup
 from loadgen_generic.samples import SyntheticSamples
 from loadgen_generic.seams import Backend, Runner
 from loadgen_generic.tensors import plan_samples
@@ -27,15 +30,45 @@ def build(
     name: str, path: Path | None, batch_size: int, workers: int, **options: str
 ) -> tuple[Runner, SyntheticSamples, Backend]:
     kind = "onnxruntime" if path else "fake"
-    backend = create_backend(
-        BackendSpec(
-            kind, str(path or ""), "CPUExecutionProvider", 1, 1, "sequential", options=options
-        )
+    spec = BackendSpec(
+        kind, str(path or ""), "CPUExecutionProvider", 1, 1, "sequential", options=options
     )
-    samples = SyntheticSamples(plan_samples(backend.load(), {}), POOL, seed=3)
+    backend = create_backend(spec)
+    plan = plan_samples(backend.load(), {})
+    samples = SyntheticSamples(plan, POOL, seed=3, shared=name.startswith("processpool"))
     samples.load(range(POOL))
-    hands = [backend.worker() for _ in range(1 if name == "inline" else workers)]
-    return RUNNERS[name](hands, samples, batch_size), samples, backend
+    setup = RunnerSetup(
+        runner=name,
+        workers=1 if name == "inline" else workers,
+        batch_size=batch_size,
+        batch_timeout_sec=0,
+        warmup_queries=0,
+        pin=False,
+        make_backend=partial(create_backend, spec),
+        backend=backend,
+        samples=samples,
+        beat=lambda: None,
+    )
+    return create_runner(setup), samples, backend
+
+
+def wish(
+    runner: str, workers: int | None, threads: int | None, scenario: str, cores: int = 8
+) -> Wish:
+    return Wish(
+        scenario=scenario,
+        runner=runner,
+        workers=workers,
+        intra_op_threads=threads,
+        batch_size=None,
+        largest_batch=0,
+        fixed_batch=0,
+        per_query=8 if scenario == "MultiStream" else 1,
+        bytes_per_sample=4,
+        bound_sec=0.1,
+        cores=cores,
+        calibrate=False,
+    )
 
 
 @pytest.mark.parametrize("query", [1, 7, 200])
@@ -67,7 +100,7 @@ def test_outputs_are_those_of_a_plain_run(
     assert max(recorder.sizes) <= batch_size
     assert query == 1 or max(recorder.sizes) == batch_size
     for identity, outputs in recorder.answers:
-        arrays = samples.batch([indices[identity - 1000]]).arrays
+        arrays = samples.reader(1).batch([indices[identity - 1000]]).arrays
         expected = plain.run(None, dict(zip(names, arrays, strict=True)))
         for got, wanted in zip(outputs, expected, strict=True):
             np.testing.assert_allclose(got.astype(np.float64), wanted[0], rtol=1e-6)
@@ -82,11 +115,11 @@ def test_one_sample_models(name: str, models: Callable[[str], Path]) -> None:
     recorder.wait(POOL)
     runner.close()
     for identity, (output,) in recorder.answers:
-        assert output == 2 * samples.batch([identity]).arrays[0]
+        assert output == 2 * samples.reader(1).batch([identity]).arrays[0]
 
 
 def test_where_the_work_is_done() -> None:
-    for name, workers in (("inline", 1), ("threadpool", 3)):
+    for name, workers in (("inline", 1), ("threadpool", 3), ("processpool", 2)):
         runner, _, _ = build(name, None, 1, workers, latency_us="2000")
         recorder = Recorder()
         runner.start(recorder.make_complete, recorder.fail)
@@ -131,11 +164,11 @@ def test_the_first_error_is_told_and_the_rest_is_dropped(name: str) -> None:
 @pytest.mark.parametrize("name", RUNNERS)
 def test_probes_see_the_limit_of_the_fake(name: str) -> None:
     runner, _, _ = build(name, None, 1, workers=2, latency_us="2000")
-    stream = measure_stream(runner, range(POOL), 1)
+    stream = measure_stream(runner, range(POOL), 1, lambda: None)
     assert stream.latency_sec >= 0.002
     assert 0 < stream.samples_per_sec <= 500
     workers = 1 if name == "inline" else 2
-    burst = measure_burst(runner, range(POOL), workers, together=True)
+    burst = measure_burst(runner, range(POOL), workers, True, lambda: None)
     assert 0 < burst.samples_per_sec <= 500 * workers
     assert burst.samples_per_sec > stream.samples_per_sec * workers / 2
 
@@ -146,7 +179,7 @@ def test_probes_see_the_limit_of_the_fake(name: str) -> None:
         (("auto", None, None, "SingleStream"), "inline", 1, 8),
         (("auto", None, None, "MultiStream"), "inline", 1, 8),
         (("auto", None, None, "Server"), "threadpool", 8, 1),
-        (("auto", 0, 0, "Offline"), "threadpool", 8, 1),
+        (("auto", None, None, "Offline"), "threadpool", 8, 1),
         (("auto", 2, None, "Offline"), "threadpool", 2, 4),
         (("auto", 2, None, "SingleStream"), "threadpool", 2, 4),
         (("threadpool", 3, None, "Offline"), "threadpool", 3, 2),
@@ -159,11 +192,11 @@ def test_probes_see_the_limit_of_the_fake(name: str) -> None:
 def test_what_is_filled_in(
     request_: tuple[str, int | None, int | None, str], name: str, workers: int, threads: int
 ) -> None:
-    plan = plan_runner(*request_, cores=8)
-    assert (plan.name, plan.workers, plan.intra_op_threads) == (name, workers, threads)
-    assert bool(plan.reason) is (request_[0] == "auto")
+    layout = layout_by_rule(wish(*request_))
+    assert (layout.runner, layout.workers, layout.intra_op_threads) == (name, workers, threads)
+    assert layout.batch_size == (8 if request_[3] == "MultiStream" else 1)
 
 
 def test_inline_has_one_worker() -> None:
     with pytest.raises(RequestError, match=r"--concurrency 2: .*one worker"):
-        plan_runner("inline", 2, None, "Offline", 8)
+        layout_by_rule(wish("inline", 2, None, "Offline"))

@@ -32,6 +32,8 @@ def parse_config(values: Mapping[str, object]) -> BenchmarkConfig:
     fields: dict[str, object] = {}
     spelled: dict[str, str] = {}
     for key, value in values.items():
+        if value == "":  # as CM has it: an empty value is one that was not given
+            continue
         flag = key.replace("-", "_")
         if flag not in known:
             near = difflib.get_close_matches(flag, known, n=1)

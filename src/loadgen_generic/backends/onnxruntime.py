@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -36,6 +37,8 @@ _MODES = {
 }
 Shapes = tuple[tuple[int, ...], ...]  # of every input
 _SHAPE_KEYS: dict[Shapes, int] = {}
+# "/path/file.cc:46 void f(const T&) What happened": what comes before "What happened".
+_CPP_SOURCE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z])", re.DOTALL)
 _ERRORS_ONLY = 3  # ONNX Runtime's log severity
 _INSTALL = {
     "CUDAExecutionProvider": "Install onnxruntime-gpu in place of onnxruntime, on a machine with "
@@ -72,8 +75,9 @@ class OnnxRuntimeBackend:
         if not started or started[0] != provider:
             raise RunError(
                 f"--ep {provider}: it is installed but did not start; ONNX "
-                f"Runtime would have run on {', '.join(started)} instead. "
-                f"{_INSTALL.get(provider, '')}".rstrip()
+                f"Runtime would have run on {', '.join(started)} instead. Its libraries, its "
+                "driver or its device are missing; harness.log in the output directory has ONNX "
+                "Runtime's own words."
             )
         return ModelSignature(
             tuple(_spec_of(node) for node in self._session.get_inputs()),
@@ -216,7 +220,7 @@ def _output_buffer(node: ort.NodeArg, symbols: dict[str, int]) -> Array | None:
 def _explain(error: Exception, model_path: str, provider: str) -> LoadgenGenericError:
     kind, text = type(error).__name__, str(error)
     name = Path(model_path).name
-    detail = text.rpartition(" failed:")[2] or text
+    detail = _CPP_SOURCE.sub("", text.rpartition(" failed:")[2] or text).strip()
     if kind == "InvalidProtobuf" or "No graph was found" in text:
         return RequestError(
             "this is not an ONNX model, or only a part of one.",

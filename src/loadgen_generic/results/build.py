@@ -95,7 +95,7 @@ def _command(requested: Mapping[str, Any], changes: Mapping[str, str]) -> str:
     words = ["loadgen-generic", "run"]
     for name, value in flags.items():
         if value:
-            words += [f"--{name}", value]
+            words += [f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value]
     return shlex.join(words)
 
 

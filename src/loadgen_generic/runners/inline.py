@@ -25,7 +25,12 @@ class InlineRunner:
         complete, size = make_complete(), self._batch_size
         infer, outputs, batch = self._worker.infer, self._worker.outputs, self._reader.batch
 
+        lost = False
+
         def issue(ids: Sequence[int], indices: Sequence[int]) -> None:
+            nonlocal lost
+            if lost:
+                return
             try:
                 if len(ids) <= size:
                     infer(batch(indices))
@@ -36,6 +41,7 @@ class InlineRunner:
                     complete(ids[at : at + size], outputs)
             except BaseException as error:  # noqa: BLE001
                 # LoadGen aborts the process if anything escapes from here.
+                lost = True
                 fail(error)
 
         self.issue = issue

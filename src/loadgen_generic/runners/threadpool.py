@@ -68,8 +68,8 @@ class ThreadPoolRunner:
         for thread in self._threads:
             thread.join()
         self._threads = []
-        for end in self._on_close:
-            end()
+        while self._on_close:
+            self._on_close.pop()()
 
     def _serve(self, number: int, ready: threading.Barrier) -> None:
         setup = self._setup
