@@ -9,7 +9,7 @@ CM_HOME := $(CURDIR)/.cm
 IN_VENV := PIP_REQUIRE_VIRTUALENV=1 PATH="$(BIN):$$PATH" CM_REPOS="$(CM_HOME)" LOADGEN_GENERIC_CACHE="$(CM_HOME)/cache"
 TAGS := app,loadgen,generic,loadgen-generic,python
 
-.PHONY: run test test-all lint venv docs register unregister clean
+.PHONY: run test test-all bench lint venv docs register unregister clean
 
 run: $(VENV)/.installed
 	@mkdir -p "$(CM_HOME)/work"
@@ -21,6 +21,11 @@ test: lint
 
 test-all: test
 	@$(IN_VENV) "$(BIN)/python" -m pytest -q -m slow
+
+# Ours against plain ONNX Runtime and against the script that MLCommons ships; hours, and a quiet
+# machine. BENCH="--quick" for a look, BENCH="--help" for the rest.
+bench: $(VENV)/.installed
+	@$(IN_VENV) "$(BIN)/python" benchmarks/bench.py $(BENCH)
 
 lint: $(VENV)/.developing
 	@"$(BIN)/ruff" check .

@@ -47,7 +47,7 @@ def test_answers_are_those_of_each_sample_alone(
 ) -> None:
     config = BenchmarkConfig(model_path=str(_negation(tmp_path, batch, width)), runner=runner)
     assembly = Assembly(config, str(config.model_path), cores=2)
-    plan, _, _ = settle_plan(config, assembly, cores=2)
+    plan, _ = settle_plan(config, assembly, 2)
     workers = 1 if runner == "inline" else 2
     for batch_size in [plan.fixed_batch] if plan.fixed_batch else [1, 4, 7]:
         samples = SyntheticSamples(plan, _POOL, seed=1, shared=runner == "processpool")
@@ -130,7 +130,7 @@ def test_a_model_that_mixes_its_samples_is_not_batched(tmp_path: Path) -> None:
     path = tmp_path / "mixing.onnx"
     path.write_bytes(tiny_models.mixes_its_batch())
     config = BenchmarkConfig(model_path=str(path))
-    plan, _, notes = settle_plan(config, Assembly(config, str(path), 2), 2)
+    plan, notes = settle_plan(config, Assembly(config, str(path), 2), 2)
     assert plan.largest_batch == 1
     assert "depends on the others in its batch" in notes[0]
     asked = BenchmarkConfig(model_path=str(path), batch_dim="N")
@@ -150,7 +150,7 @@ def test_auto_chooses_what_it_measured_to_be_fastest(scenario: str, tmp_path: Pa
     path = _negation(tmp_path, "N", 3)
     config = BenchmarkConfig(model_path=str(path), scenario=scenario)
     assembly = Assembly(config, str(path), 2)
-    plan, _, _ = settle_plan(config, assembly, 2)
+    plan, _ = settle_plan(config, assembly, 2)
     samples = SyntheticSamples(plan, 256, 0, 8)
     samples.load(range(256))
     wish = wish_of(config, plan, 2)

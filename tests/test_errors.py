@@ -79,7 +79,7 @@ def test_dimension_that_the_model_lacks(command: Command, models: Callable[[str]
         ({"samples": 2.5}, ("--samples 2.5", "integer")),
         ({"concurrency": -1}, ("--concurrency -1", "0")),
         ({"concurrency": 5000}, ("--concurrency 5000", "4096")),
-        ({"concurrency": 2, "runner": "inline"}, ("--concurrency 2", "--runner threadpool")),
+        ({"concurrency": 2, "runner": "inline"}, ("--concurrency 2", "another --runner")),
         ({"loadgen_duration_sec": -1}, ("--loadgen_duration_sec -1", "0")),
         ({"loadgen_duration_sec": "nan"}, ("--loadgen_duration_sec nan",)),
         ({"loadgen_expected_qps": 0}, ("--loadgen_expected_qps 0", "greater than 0")),
@@ -155,6 +155,7 @@ def test_model_that_raises_in_the_middle_of_a_test(
         models("short_table"),
         scenario=scenario,
         runner=runner,
+        batch_size=1,
         samples=4000,
         warmup_queries=0,
         **server,
@@ -164,12 +165,13 @@ def test_model_that_raises_in_the_middle_of_a_test(
     assert "Traceback" in (outcome.run_dir / "harness.log").read_text("utf-8")
 
 
-@pytest.mark.parametrize("phase", ["warming up", "probing"])
+@pytest.mark.parametrize("phase", ["warming up", "calibrating"])
 def test_model_that_raises_before_the_test(
     phase: str, command: Command, models: Callable[[str], Path]
 ) -> None:
     warmup = 3000 if phase == "warming up" else 0
-    outcome = command.run(models("short_table"), warmup_queries=warmup)
+    single = {"scenario": "SingleStream", "samples": 1} if warmup else {}
+    outcome = command.run(models("short_table"), warmup_queries=warmup, **single)
     assert_clear(outcome, 1, phase, "Gather")
 
 
@@ -193,6 +195,7 @@ def test_child_that_hangs(scenario: str, runner: str, command: Command) -> None:
         "hang_at=8",
         scenario=scenario,
         runner=runner,
+        batch_size=1,
         samples=80,
         warmup_queries=0,
         concurrency=1,

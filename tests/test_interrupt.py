@@ -19,7 +19,8 @@ from loadgen_generic.progress import Phase
 SCENARIOS = ("SingleStream", "MultiStream", "Server", "Offline")
 BOUND_SEC = 2.0
 # Endless as far as a test is concerned, and sized without a probe.
-ENDLESS: dict[str, object] = {"loadgen_duration_sec": 600, "loadgen_expected_qps": 200}
+FIXED: dict[str, object] = {"batch_size": 1, "intra_op_threads": 1}  # nothing to calibrate
+ENDLESS = FIXED | {"loadgen_duration_sec": 600, "loadgen_expected_qps": 200}
 SERVER: dict[str, object] = {"target_qps": 200, "target_latency_ms": 100}
 ALLOW_CORE_FILES = "ulimit -c $(ulimit -H -c)"
 
@@ -85,10 +86,13 @@ def test_while_an_inference_takes_for_ever(scenario: str, runner: str, start: St
     interrupt(running, signal.SIGINT)
 
 
-@pytest.mark.parametrize("phase", [Phase.WARMING_UP, Phase.PROBING], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "phase", [Phase.CALIBRATING, Phase.WARMING_UP, Phase.PROBING], ids=lambda p: p.name
+)
 def test_before_the_test(phase: Phase, start: Start) -> None:
     warmup = 0 if phase == Phase.PROBING else 1
-    running = start("run", **fake("hang_at=1"), warmup_queries=warmup)
+    fixed = {} if phase == Phase.CALIBRATING else FIXED
+    running = start("run", **fake("hang_at=1"), warmup_queries=warmup, **fixed)
     running.wait_for(phase)
     interrupt(running, signal.SIGINT)
 

@@ -67,7 +67,8 @@ def wish(
         bytes_per_sample=4,
         bound_sec=0.1,
         cores=cores,
-        calibrate=False,
+        duration_sec=0,
+        samples=1,
     )
 
 

@@ -11,6 +11,7 @@ from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError
 from loadgen_generic.runners import create_runner
+from loadgen_generic.runners.auto import may_batch
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.setup import RunnerSetup
 from loadgen_generic.samples import SyntheticSamples
@@ -71,7 +72,7 @@ class Assembly:
                 runner=layout.runner,
                 workers=layout.workers,
                 batch_size=layout.batch_size,
-                batch_timeout_sec=self._config.batch_timeout_us * 1e-6,
+                batch_timeout_sec=(self._config.batch_timeout_us or 0.0) * 1e-6,
                 warmup_queries=self._config.warmup_queries,
                 pin=self._config.pin,
                 make_backend=partial(create_backend, self.spec(layout.intra_op_threads)),
@@ -93,22 +94,20 @@ class Assembly:
 
 
 def settle_plan(
-    config: BenchmarkConfig, assembly: Assembly, cores: int
-) -> tuple[SamplePlan, ModelSignature, list[str]]:
+    config: BenchmarkConfig, assembly: Assembly, intra_op_threads: int
+) -> tuple[SamplePlan, list[str]]:
     """What one sample is, checked by running the model where samples might share a batch.
 
     Returns:
-        The plan, the signature, and notes for the user.
+        The plan, and notes for the user.
     """
-    threads = config.intra_op_threads or cores
-    backend, signature = assembly.backend(threads)
+    backend, signature = assembly.backend(intra_op_threads)
     plan = plan_samples(signature, config.dim, config.batch_dim)
-    batches = plan.fixed_batch > 1 or config.batch_size != 1
-    if plan.largest_batch == 1 or not batches or config.scenario == "SingleStream":
-        return plan, signature, []
-    why_not = batching_changes_answers(backend, plan, config.seed)
+    if plan.largest_batch == 1 or not (plan.fixed_batch or may_batch(config)):
+        return plan, []
+    why_not = batching_changes_answers(backend, plan, config.seed, assembly.beat)
     if not why_not:
-        return plan, signature, []
+        return plan, []
     if config.batch_dim not in ("auto", "none"):
         raise RequestError(
             f"samples cannot be batched along it: {why_not}.",
@@ -116,10 +115,12 @@ def settle_plan(
             value=config.batch_dim,
         )
     note = f"dimension {plan.batch_name} is not taken for a batch: {why_not}"
-    return plan_samples(signature, config.dim, "none"), signature, [note]
+    return plan_samples(signature, config.dim, "none"), [note]
 
 
-def batching_changes_answers(backend: Backend, plan: SamplePlan, seed: int) -> str:
+def batching_changes_answers(
+    backend: Backend, plan: SamplePlan, seed: int, beat: Callable[[], None]
+) -> str:
     """Why samples must not be batched, in words; empty if they may.
 
     Runs a few samples alone and together and compares. A dimension that only looks like the
@@ -132,6 +133,7 @@ def batching_changes_answers(backend: Backend, plan: SamplePlan, seed: int) -> s
     alone = []
     for index in range(count):
         worker.infer(reader.batch([index]))
+        beat()
         alone.append([np.array(output) for output in worker.outputs()])
     worker.infer(reader.batch(list(range(count))))
     for position, together in enumerate(worker.outputs()):

@@ -43,7 +43,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     from loadgen_generic.assembly import Assembly, settle_plan
     from loadgen_generic.config import BenchmarkConfig
     from loadgen_generic.machine import available_cores, last_level_cache_bytes
-    from loadgen_generic.runners.auto import choose, wish_of
+    from loadgen_generic.runners.auto import choose, layout_threads, wish_of
     from loadgen_generic.runners.probe import probe
     from loadgen_generic.samples import SyntheticSamples, pool_size
     from loadgen_generic.settings import needs_probe, plan_settings, samples_per_query
@@ -53,7 +53,11 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
 
     progress.enter(Phase.LOADING)
     assembly = Assembly(config, job["model_path"], cores, progress.beat)
-    plan, signature, notes = settle_plan(config, assembly, cores)
+    threads = layout_threads(config, cores)
+    signature = assembly.backend(threads)[1]
+
+    progress.enter(Phase.CALIBRATING)
+    plan, notes = settle_plan(config, assembly, threads)
     cache_bytes = last_level_cache_bytes()
     samples = SyntheticSamples(
         plan,
@@ -63,8 +67,6 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
         shared=config.runner.startswith("processpool"),
     )
     samples.load(range(samples.count()))
-
-    progress.enter(Phase.CALIBRATING)
     layout, reason, rate = choose(
         wish_of(config, plan, cores),
         lambda layout: assembly.build(layout, samples),
@@ -103,7 +105,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
                 "concurrency": layout.workers,
                 "batch_size": layout.batch_size,
                 "batch_dim": plan.batch_name,
-                "batch_timeout_us": config.batch_timeout_us,
+                "batch_timeout_us": config.batch_timeout_us or 0.0,
                 "pin": config.pin,
                 "distinct_samples": samples.count(),
                 "sample_pool_bytes": samples.count() * plan.bytes_per_sample,

@@ -166,14 +166,14 @@ class BenchmarkConfig(BaseModel):
         "query as one batch unless this is smaller",
     )
     batch_timeout_us: Annotated[
-        float,
+        float | None,
         Option("Dispatch", "CM_MLPERF_BATCH_TIMEOUT_US", unit="us", scenarios=("Server",)),
     ] = Field(
-        0.0,
+        None,
         ge=0,
         le=1e9,
-        description="how long a batch that is not full waits for more queries; 0 takes what is "
-        "waiting",
+        description="how long a batch that is not full waits for more queries (0: take what is "
+        "waiting)",
     )
     pin: Annotated[bool, Option("Dispatch", "CM_MLPERF_PIN")] = Field(
         False, description="give each worker processors of its own (Linux)"

@@ -15,7 +15,7 @@ from loadgen_generic.tensors import SamplePlan
 
 __all__ = ["Wish", "choose", "layout_by_rule", "wish_of"]
 
-BATCH_LADDER = (1, 4, 16, 64, 256)
+BATCH_LADDER = (1, 4, 16, 64, 256, 1024)
 # A larger batch, or another layout, has to be this much faster to count as faster.
 GAIN = 1.02
 # A batch may take this share of Server's latency bound: a query waits for one batch and is
@@ -24,6 +24,8 @@ BOUND_SHARE = 0.25
 LONGEST_BATCH_SEC = 0.5
 LARGEST_BATCH_BYTES = 256 << 20
 PROBE_SEC = 0.15
+# Shorter runs are not worth a calibration of a few seconds.
+WORTHWHILE_SEC, WORTHWHILE_SAMPLES = 1.0, 64
 DEFAULT_BOUND_MS = 100.0
 ONE_AT_A_TIME = ("SingleStream", "MultiStream")
 
@@ -37,7 +39,8 @@ class Wish:
         fixed_batch: the model's own batch size; 0 if it is open.
         per_query: samples that LoadGen issues together; Offline's single query apart.
         bound_sec: Server's latency bound.
-        calibrate: whether there is time to measure.
+        duration_sec: shortest valid test; 0 where ``samples`` stands in its place.
+        samples: how many samples to run at least.
     """
 
     scenario: str
@@ -51,7 +54,8 @@ class Wish:
     bytes_per_sample: int
     bound_sec: float
     cores: int
-    calibrate: bool
+    duration_sec: float
+    samples: int
 
 
 def wish_of(config: BenchmarkConfig, plan: SamplePlan, cores: int) -> Wish:
@@ -69,8 +73,24 @@ def wish_of(config: BenchmarkConfig, plan: SamplePlan, cores: int) -> Wish:
         bytes_per_sample=plan.bytes_per_sample,
         bound_sec=bound_ms / 1000,
         cores=cores,
-        calibrate=duration_sec(config) > 0,
+        duration_sec=duration_sec(config),
+        samples=config.samples or 0,
     )
+
+
+def may_batch(config: BenchmarkConfig) -> bool:
+    """Whether samples may come to share a batch, as far as the request goes."""
+    if config.scenario == "SingleStream" or config.batch_size == 1:
+        return False
+    if config.batch_size or config.scenario == "MultiStream":
+        return True
+    return duration_sec(config) >= WORTHWHILE_SEC or (config.samples or 0) >= WORTHWHILE_SAMPLES
+
+
+def layout_threads(config: BenchmarkConfig, cores: int) -> int:
+    """Threads of a layout by rule, which do not depend on the model."""
+    any_plan = SamplePlan((), batched=True)
+    return layout_by_rule(wish_of(config, any_plan, cores)).intra_op_threads
 
 
 def layout_by_rule(wish: Wish) -> Layout:
@@ -128,16 +148,20 @@ def choose(
         beat: called after each inference.
     """
     rule = layout_by_rule(wish)
-    if not wish.calibrate:
-        return rule, "by rule: the run is too short to calibrate for it", 0.0
     rates: dict[Layout, float] = {}
 
     def measure(layout: Layout) -> float:
-        rates[layout] = max(
-            rates.get(layout, 0.0), _rate(layout, wish, build(layout), indices, beat)
-        )
+        rate = _rate(layout, wish, build(layout), indices, beat)
+        rates[layout] = max(rates.get(layout, 0.0), rate)
         return rates[layout]
 
+    if not _is_open(rule, wish):
+        return rule, "as asked for", 0.0
+    too_few = wish.samples < WORTHWHILE_SAMPLES
+    if wish.duration_sec < WORTHWHILE_SEC and (
+        too_few or wish.samples < WORTHWHILE_SEC * measure(rule)
+    ):
+        return rule, "by rule: the run is too short to calibrate for it", 0.0
     best = rule
     if _batch_is_open(wish):
         best = _climb(rule, wish, measure)
@@ -157,6 +181,10 @@ def choose(
         if rule in rates and rates[rule] * GAIN >= rates[best]:
             best = rule
     return best, _reason(best, rates), rates.get(best, 0.0)
+
+
+def _is_open(rule: Layout, wish: Wish) -> bool:
+    return _batch_is_open(wish) or any(True for _ in _rivals(rule, wish))
 
 
 def _batch_is_open(wish: Wish) -> bool:
@@ -226,7 +254,7 @@ def _rate(
 
 def _reason(best: Layout, rates: dict[Layout, float]) -> str:
     if len(rates) < 2:
-        return "as asked for, or the only choice"
+        return "the only choice"
     others = [layout for layout in rates if layout != best]
     next_best = max(others, key=rates.__getitem__)
     return (

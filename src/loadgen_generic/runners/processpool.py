@@ -7,6 +7,7 @@ them. One implementation under two names, because CM users know both.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import pickle
@@ -77,17 +78,21 @@ class _RemoteWorker:
         self._receive()
 
     def infer(self, batch: Batch) -> None:
-        self._pipe.send_bytes(cast("array[int]", batch.handle))
-        self._receive()
+        self._ask(cast("array[int]", batch.handle))
 
     def outputs(self) -> Sequence[Array]:
-        self._pipe.send_bytes(_ANSWERS)
-        return cast("Sequence[Array]", pickle.loads(self._receive()))
+        return cast("Sequence[Array]", pickle.loads(self._ask(_ANSWERS)))
 
     def stop(self) -> None:
-        self._pipe.send_bytes(_STOP)
+        with contextlib.suppress(OSError):  # it has ended already
+            self._pipe.send_bytes(_STOP)
         self._process.join()
         self._pipe.close()
+
+    def _ask(self, question: bytes | array[int]) -> bytes:
+        with contextlib.suppress(BrokenPipeError):  # what it left behind says more
+            self._pipe.send_bytes(question)
+        return self._receive()
 
     def _receive(self) -> bytes:
         try:

@@ -23,6 +23,7 @@ class ThreadPoolRunner:
         self._on_close: list[Callable[[], None]] = []
         self._broken: BaseException | None = None
         self._lost = False
+        self._bring_up()
 
     def _make_worker(self, number: int) -> tuple[Worker, Reader]:
         return self._setup.shared_worker(), self._setup.reader()
@@ -36,8 +37,11 @@ class ThreadPoolRunner:
         self._completes = [make_complete() for _ in range(self._setup.workers)]
         self._fail = fail
         self._lost = False
-        if self._threads:
-            return
+        if not self._threads:
+            self._bring_up()
+
+    def _bring_up(self) -> None:
+        """Start the workers and wait until each has warmed up."""
         ready = threading.Barrier(self._setup.workers + 1)
         self._threads = [
             threading.Thread(
