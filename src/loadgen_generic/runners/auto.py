@@ -255,9 +255,9 @@ def _rate(
 def _reason(best: Layout, rates: dict[Layout, float]) -> str:
     if len(rates) < 2:
         return "the only choice"
-    others = [layout for layout in rates if layout != best]
-    next_best = max(others, key=rates.__getitem__)
+    next_best = max((layout for layout in rates if layout != best), key=rates.__getitem__)
+    how = "fastest" if rates[best] > rates[next_best] else "as fast as any"
     return (
-        f"fastest of {len(rates)} layouts tried: {rates[best]:.4g} samples/s, "
+        f"{how} of {len(rates)} layouts tried: {rates[best]:.4g} samples/s, "
         f"next {next_best} with {rates[next_best]:.4g}"
     )
