@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,10 @@ from pathlib import Path
 import pytest
 import tiny_models
 from command import Command
+
+# Whoever starts the tests in the background has them ignore Ctrl-C, and what they start inherits
+# that; the tests of Ctrl-C are about a command that a user started in a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

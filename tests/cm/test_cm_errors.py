@@ -139,7 +139,8 @@ def test_interrupt(cm: Cm, model: Path) -> None:
     """Ctrl-C reaches CM and all below it; the caller sees 130, not a failed script."""
     command = [str(Path(sys.executable).with_name("cm")), "run", "script", f"--tags={TAGS}"]
     command += ["--quiet", "--modelpath=tiny.onnx", "--loadgen_duration_sec=60"]
-    command += ["--output_dir=out", "--loadgen_expected_qps=1000"]
+    command += ["--output_dir=out", "--scenario=Server", "--target_qps=100"]
+    command += ["--target_latency_ms=1000", "--batch_size=1"]
     with subprocess.Popen(
         command, cwd=cm.directory, env=cm.environ, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -147,7 +148,6 @@ def test_interrupt(cm: Cm, model: Path) -> None:
         while not (cm.directory / "out" / "mlperf_log_detail.txt").exists():
             assert started.poll() is None
             time.sleep(0.05)
-        time.sleep(0.5)
         os.killpg(started.pid, signal.SIGINT)
         output, _ = started.communicate(timeout=10)
     assert started.returncode == 130, output
