@@ -66,14 +66,19 @@ class Assembly:
             found = self._backends[intra_op_threads] = backend, backend.load()
         return found
 
-    def build(self, layout: Layout, samples: SampleLibrary) -> Runner:
+    def build(
+        self, layout: Layout, samples: SampleLibrary, warmup_queries: int | None = None
+    ) -> Runner:
+        """The runner of a layout, its workers warmed up as asked for unless told otherwise."""
+        if warmup_queries is None:
+            warmup_queries = self._config.warmup_queries
         return create_runner(
             RunnerSetup(
                 runner=layout.runner,
                 workers=layout.workers,
                 batch_size=layout.batch_size,
                 batch_timeout_sec=(self._config.batch_timeout_us or 0.0) * 1e-6,
-                warmup_queries=self._config.warmup_queries,
+                warmup_queries=warmup_queries,
                 pin=self._config.pin,
                 make_backend=partial(create_backend, self.spec(layout.intra_op_threads)),
                 backend=self.backend(layout.intra_op_threads)[0],

@@ -69,7 +69,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     samples.load(range(samples.count()))
     layout, reason, rate = choose(
         wish_of(config, plan, cores),
-        lambda layout: assembly.build(layout, samples),
+        lambda layout: assembly.build(layout, samples, warmup_queries=1),
         range(samples.count()),
         progress.beat,
     )

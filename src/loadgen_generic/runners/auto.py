@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,7 @@ BOUND_SHARE = 0.25
 LONGEST_BATCH_SEC = 0.5
 LARGEST_BATCH_BYTES = 256 << 20
 PROBE_SEC = 0.15
+ENOUGH_SEC = 2.5
 # Shorter runs are not worth a calibration of a few seconds.
 WORTHWHILE_SEC, WORTHWHILE_SAMPLES = 1.0, 64
 DEFAULT_BOUND_MS = 100.0
@@ -140,7 +142,8 @@ def choose(
     """The layout to run with, the reason in one sentence, and its samples/s if measured.
 
     Measures the layouts that the user left open, each on the real runner, and the two fastest
-    once more, so that a passing disturbance does not decide.
+    once more, so that a passing disturbance does not decide. A slow model is measured in fewer
+    layouts: what takes long is begun only while there is time.
 
     Args:
         build: makes the runner of a layout.
@@ -162,19 +165,23 @@ def choose(
         too_few or wish.samples < WORTHWHILE_SEC * measure(rule)
     ):
         return rule, "by rule: the run is too short to calibrate for it", 0.0
-    best = rule
+    best, end = rule, time.perf_counter() + ENOUGH_SEC
     if _batch_is_open(wish):
         best = _climb(rule, wish, measure)
     rivals = [replace(other, batch_size=best.batch_size) for other in _rivals(rule, wish)]
     if rivals and best not in rates:
         measure(best)
     for rival in rivals:
+        if time.perf_counter() > end:
+            break
         measure(rival)
         if _batch_is_open(wish) and rates[rival] * GAIN > rates[best]:
-            measure(_climb(rival, wish, measure))
+            for size in _neighbours(best.batch_size):
+                measure(replace(rival, batch_size=size))
     finalists = sorted(rates, key=rates.__getitem__, reverse=True)[:2]
     for finalist in finalists if len(rates) > 1 else []:
-        measure(finalist)
+        if time.perf_counter() < end:
+            measure(finalist)
     if rates:
         best = max(rates, key=rates.__getitem__)
         # A tie goes to the rule: its choice is the more common one and needs no luck.
@@ -226,6 +233,12 @@ def _climb(start: Layout, wish: Wish, measure: Callable[[Layout], float]) -> Lay
         if idle == 2 or 4 * took > _longest_batch_sec(wish):
             break
     return best
+
+
+def _neighbours(batch_size: int) -> list[int]:
+    """The batch sizes just below and above on the ladder."""
+    at = BATCH_LADDER.index(batch_size)
+    return list(BATCH_LADDER[max(at - 1, 0) : at] + BATCH_LADDER[at + 1 : at + 2])
 
 
 def _longest_batch_sec(wish: Wish) -> float:
