@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import tiny_models
-from command import Command
+from command import Command, fake
 from recording import Recorder
 
 from loadgen_generic.assembly import Assembly, settle_plan
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError
+from loadgen_generic.progress import Phase
 from loadgen_generic.runners import RUNNERS
 from loadgen_generic.runners.auto import choose, layout_by_rule, wish_of
 from loadgen_generic.runners.batching import WorkQueue, cut
@@ -208,16 +207,10 @@ def test_a_batch_waits_for_more_if_told_to(command: Command) -> None:
     assert median_latency_ns(20_000) > 2 * median_latency_ns(0)
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc"), reason="needs /proc")
 def test_worker_processes_go_with_the_run(command: Command) -> None:
-    before = {process.pid for process in psutil.process_iter()}
-    command.fake(runner="processpool", samples=500)
-    left = [p for p in psutil.process_iter() if p.pid not in before and _is_ours(p)]
-    assert left == []
-
-
-def _is_ours(process: psutil.Process) -> bool:
-    try:
-        return "multiprocessing.spawn" in " ".join(process.cmdline())
-    except psutil.Error:
-        return False
+    flags = fake("latency_us=2000") | {"runner": "processpool", "batch_size": 1, "samples": 1000}
+    running = command.start("run", **flags)
+    running.wait_for(Phase.TESTING, answered=1)
+    assert len(running.family) >= 3, "the measured process and its two workers"
+    assert running.finish().code == 0
+    assert running.orphans(2.0) == []
