@@ -43,7 +43,7 @@ def run(config: BenchmarkConfig, observer: Observer | None = None) -> Result:
     """
     observer = observer or SilentObserver()
     with _interruptible():
-        model_path = _find_model(config, observer)
+        model_path = _find_model(config)
         run_dir = claim_run_dir(config.output_dir, f"{_name(config)}-{config.scenario}")
         write_json(run_dir / _REQUEST, requested(config))
         try:
@@ -91,7 +91,7 @@ def requested(config: BenchmarkConfig) -> dict[str, Any]:
     return config.model_dump(exclude_unset=True)
 
 
-def _find_model(config: BenchmarkConfig, observer: Observer) -> str:
+def _find_model(config: BenchmarkConfig) -> str:
     """The path of the model file; empty for a backend that needs none."""
     if config.model_path is not None:
         path = Path(config.model_path).expanduser()
