@@ -147,7 +147,7 @@ LOG = {
 
 
 def test_errors_that_loadgen_logged_make_it_invalid() -> None:
-    verdict = judge(DetailLog(LOG, ("Multiple conf files are used.",), ()), {})
+    verdict = judge(DetailLog(LOG, ("Multiple conf files are used.",), ()))
     assert not verdict.valid
     assert verdict.reasons == ("LoadGen reported: Multiple conf files are used.",)
     assert "Multiple conf files" in verdict.sentence
@@ -155,7 +155,7 @@ def test_errors_that_loadgen_logged_make_it_invalid() -> None:
 
 @pytest.mark.parametrize("reasons", [(), ("Because.",)])
 def test_invalid_without_a_reason_that_is_known(reasons: tuple[str, ...]) -> None:
-    verdict = judge(DetailLog(LOG | {"result_validity": "INVALID"}, (), reasons), {})
+    verdict = judge(DetailLog(LOG | {"result_validity": "INVALID"}, (), reasons))
     assert not verdict.valid
     assert verdict.reasons == (reasons or ("LoadGen gave no reason",))
     assert verdict.next_flags == {}

@@ -113,7 +113,7 @@ def settle_plan(
     why_not = batching_changes_answers(backend, plan, config.seed, assembly.beat)
     if not why_not:
         return plan, []
-    if config.batch_dim not in ("auto", "none"):
+    if config.batch_dim != "auto":
         raise RequestError(
             f"samples cannot be batched along it: {why_not}.",
             flag="batch_dim",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import sys
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from typing import Any, NoReturn
 from loadgen_generic import __version__
 from loadgen_generic.config import BenchmarkConfig, choices, options
 from loadgen_generic.errors import LoadgenGenericError, RequestError
-from loadgen_generic.flags import flag_names, parse_config
+from loadgen_generic.flags import flag_names, no_such_option, parse_config
 
 __all__ = ["main"]
 
@@ -165,9 +164,8 @@ def _unknown(words: Sequence[str]) -> RequestError:
     if not word.startswith("-"):
         return RequestError(f"unexpected argument {word!r}; see loadgen-generic run --help.")
     flag = word.lstrip("-").partition("=")[0].replace("-", "_")
-    near = difflib.get_close_matches(flag, [*flag_names(), "config", "json", "quiet", "strict"], 1)
-    remedy = f"Did you mean --{near[0]}?" if near else "See loadgen-generic run --help."
-    return RequestError("there is no such option.", flag=flag, remedy=remedy)
+    known = [*flag_names(), "config", "json", "quiet", "strict"]
+    return no_such_option(flag, known, "See loadgen-generic run --help.")
 
 
 if __name__ == "__main__":

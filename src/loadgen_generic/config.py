@@ -15,10 +15,11 @@ from pydantic.fields import FieldInfo
 
 from loadgen_generic.option import Option, choices, parse_pairs
 
-__all__ = ["SCENARIOS", "BenchmarkConfig", "choices", "options"]
+__all__ = ["ONE_AT_A_TIME", "SCENARIOS", "BenchmarkConfig", "choices", "options"]
 
 Scenario = Literal["SingleStream", "MultiStream", "Server", "Offline"]
 SCENARIOS: tuple[str, ...] = get_args(Scenario)
+ONE_AT_A_TIME = ("SingleStream", "MultiStream")  # the next query waits for the answer
 
 
 class BenchmarkConfig(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pydantic import ValidationError
 
@@ -11,12 +11,22 @@ from loadgen_generic.config import BenchmarkConfig, options
 from loadgen_generic.errors import RequestError
 from loadgen_generic.option import choices
 
-__all__ = ["flag_names", "parse_config"]
+__all__ = ["flag_names", "no_such_option", "parse_config"]
 
 
 def flag_names() -> dict[str, str]:
     """Every spelling of every flag, without dashes, and the field it stands for."""
     return {spelling: name for name, option, _ in options() for spelling in (name, *option.aliases)}
+
+
+def no_such_option(given: str, known: Iterable[str], otherwise: str) -> RequestError:
+    """The error for a flag that does not exist: the one it resembles, or ``otherwise``."""
+    near = difflib.get_close_matches(given.replace("-", "_"), known, n=1)
+    return RequestError(
+        "there is no such option.",
+        flag=given,
+        remedy=f"Did you mean --{near[0]}?" if near else otherwise,
+    )
 
 
 def parse_config(values: Mapping[str, object]) -> BenchmarkConfig:
@@ -36,12 +46,7 @@ def parse_config(values: Mapping[str, object]) -> BenchmarkConfig:
             continue
         flag = key.replace("-", "_")
         if flag not in known:
-            near = difflib.get_close_matches(flag, known, n=1)
-            raise RequestError(
-                "there is no such option.",
-                flag=key,
-                remedy=f"Did you mean --{near[0]}?" if near else "See --help.",
-            )
+            raise no_such_option(key, known, "See --help.")
         name = known[flag]
         if name in fields and fields[name] != value:
             raise RequestError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +15,7 @@ from loadgen_generic.seams import Complete, Runner, SampleLibrary
 from loadgen_generic.settings import TestSettings
 from loadgen_generic.tensors import Array
 
-__all__ = ["run_test", "version"]
-
-
-def version() -> str:
-    return importlib.metadata.version("mlcommons-loadgen")
+__all__ = ["run_test"]
 
 
 def run_test(
@@ -54,9 +49,12 @@ def run_test(
     log.log_output.outdir = str(output_dir)
     log.log_output.copy_summary_to_stdout = False
 
+    # Made here: an error in the other thread would leave this one waiting for ever.
+    told = _settings(settings)
+
     def start() -> None:
         # An explicit empty audit file, or an audit.config in the current directory would be used.
-        lg.StartTestWithLogSettings(sut, qsl, _settings(settings), log, "")
+        lg.StartTestWithLogSettings(sut, qsl, told, log, "")
         test.over.set()
 
     # StartTest cannot be interrupted; in a thread of its own it leaves this one free to end the

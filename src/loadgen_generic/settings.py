@@ -10,7 +10,14 @@ from loadgen_generic.early_stopping import min_queries
 from loadgen_generic.errors import RequestError
 from loadgen_generic.seams import Estimate
 
-__all__ = ["TestSettings", "duration_sec", "needs_probe", "plan_settings", "samples_per_query"]
+__all__ = [
+    "SERVER_LEAST_LATENCY_SEC",
+    "TestSettings",
+    "duration_sec",
+    "needs_probe",
+    "plan_settings",
+    "samples_per_query",
+]
 
 DEFAULT_DURATION_SEC = 10.0
 DEFAULT_SAMPLES_PER_QUERY = 8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
@@ -41,7 +40,6 @@ class TerminalObserver:
         self._quiet = quiet
         self._live = not quiet and self._stream.isatty()
         self._status: Status | None = None
-        self._began = time.monotonic()
         self._phase: Phase | None = None
 
     def __enter__(self) -> TerminalObserver:  # noqa: PYI034 - Self is new in Python 3.11

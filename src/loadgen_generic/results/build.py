@@ -46,7 +46,7 @@ def build_result(
     if log.scenario != config.scenario:
         raise RunError(f"LoadGen ran {log.scenario} though {config.scenario} was asked for")
     headline = HEADLINES[log.scenario]
-    verdict = judge(log, facts["effective"])
+    verdict = judge(log)
     result = Result(
         started_at=started_at,
         scenario=log.scenario,

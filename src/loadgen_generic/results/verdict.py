@@ -31,13 +31,8 @@ class Verdict:
     next_flags: Mapping[str, str]
 
 
-def judge(log: DetailLog, effective: Mapping[str, object]) -> Verdict:
-    """Judge a finished test.
-
-    Args:
-        log: the detail log.
-        effective: the options in force, as in ``config.effective`` of the result.
-    """
+def judge(log: DetailLog) -> Verdict:
+    """Judge a finished test by its detail log."""
     reasons: list[str] = []
     flags: dict[str, str] = {}
     values = log.values
@@ -47,7 +42,7 @@ def judge(log: DetailLog, effective: Mapping[str, object]) -> Verdict:
         reasons.append(
             f"the test took {log.duration_sec:.3g} s and a valid one takes at least {duration:g} s"
         )
-        flags |= _more_queries(log, effective, duration)
+        flags |= _more_queries(log, duration)
     if not values.get("result_min_queries_met", True):
         fewest = int(values.get("effective_min_query_count", 0))
         reasons.append(f"{log.queries} queries were run and {fewest} are the fewest allowed")
@@ -79,9 +74,7 @@ def judge(log: DetailLog, effective: Mapping[str, object]) -> Verdict:
     return Verdict(valid, tuple(reasons), _sentence(log, valid, reasons, percentile), flags)
 
 
-def _more_queries(
-    log: DetailLog, effective: Mapping[str, object], duration: float
-) -> dict[str, str]:
+def _more_queries(log: DetailLog, duration: float) -> dict[str, str]:
     """The flags that make the test long enough, from the rate that was reached."""
     if log.values.get("effective_max_query_count"):
         return {"max_query_count": ""}

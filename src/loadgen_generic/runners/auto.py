@@ -6,15 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.config import ONE_AT_A_TIME, BenchmarkConfig
 from loadgen_generic.errors import RequestError
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.probe import measure_burst, measure_stream
 from loadgen_generic.seams import Runner
-from loadgen_generic.settings import duration_sec, samples_per_query
+from loadgen_generic.settings import (
+    SERVER_LEAST_LATENCY_SEC,
+    duration_sec,
+    samples_per_query,
+)
 from loadgen_generic.tensors import SamplePlan
 
-__all__ = ["Wish", "choose", "layout_by_rule", "wish_of"]
+__all__ = ["Wish", "choose", "layout_by_rule", "layout_threads", "may_batch", "wish_of"]
 
 BATCH_LADDER = (1, 4, 16, 64, 256, 1024)
 # A larger batch, or another layout, has to be this much faster to count as faster.
@@ -28,8 +32,6 @@ PROBE_SEC = 0.15
 ENOUGH_SEC = 2.5
 # Shorter runs are not worth a calibration of a few seconds.
 WORTHWHILE_SEC, WORTHWHILE_SAMPLES = 1.0, 64
-DEFAULT_BOUND_MS = 100.0
-ONE_AT_A_TIME = ("SingleStream", "MultiStream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Wish:
 
 def wish_of(config: BenchmarkConfig, plan: SamplePlan, cores: int) -> Wish:
     """What a request leaves open, for a model whose samples are as planned."""
-    bound_ms = config.target_latency_ms or DEFAULT_BOUND_MS
+    bound_ms = config.target_latency_ms
     return Wish(
         scenario=config.scenario,
         runner=config.runner,
@@ -73,7 +75,7 @@ def wish_of(config: BenchmarkConfig, plan: SamplePlan, cores: int) -> Wish:
         fixed_batch=plan.fixed_batch,
         per_query=samples_per_query(config),
         bytes_per_sample=plan.bytes_per_sample,
-        bound_sec=bound_ms / 1000,
+        bound_sec=bound_ms / 1000 if bound_ms else SERVER_LEAST_LATENCY_SEC,
         cores=cores,
         duration_sec=duration_sec(config),
         samples=config.samples or 0,
@@ -182,12 +184,11 @@ def choose(
     for finalist in finalists if len(rates) > 1 else []:
         if time.perf_counter() < end:
             measure(finalist)
-    if rates:
-        best = max(rates, key=rates.__getitem__)
-        # A tie goes to the rule: its choice is the more common one and needs no luck.
-        if rule in rates and rates[rule] * GAIN >= rates[best]:
-            best = rule
-    return best, _reason(best, rates), rates.get(best, 0.0)
+    best = max(rates, key=rates.__getitem__)
+    # A tie goes to the rule: its choice is the more common one and needs no luck.
+    if rates[rule] * GAIN >= rates[best]:
+        best = rule
+    return best, _reason(best, rates), rates[best]
 
 
 def _is_open(rule: Layout, wish: Wish) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, cycle, islice
 
+from loadgen_generic.config import ONE_AT_A_TIME
 from loadgen_generic.seams import Complete, Estimate, Runner, SampleLibrary
 from loadgen_generic.tensors import Array
 
@@ -77,7 +78,7 @@ def probe(
         beat: called after each inference.
     """
     indices = range(samples.count())
-    if scenario in ("SingleStream", "MultiStream"):
+    if scenario in ONE_AT_A_TIME:
         return measure_stream(runner, indices, per_query, beat)
     together = scenario == "Offline"
     throughput = measure_burst(runner, indices, smallest, together, beat)
