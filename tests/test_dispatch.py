@@ -166,26 +166,38 @@ def test_auto_chooses_what_it_measured_to_be_fastest(scenario: str, tmp_path: Pa
 
 def test_cut_keeps_every_sample_once_and_shares_the_rest() -> None:
     for total, size, workers in itertools.product((1, 2, 5, 64, 129), (1, 4, 64), (1, 2, 3)):
-        works = list(cut(list(range(total)), list(range(total)), size, workers))
-        assert [i for ids, _ in works for i in ids] == list(range(total))
-        assert all(ids == indices and 1 <= len(ids) <= size for ids, indices in works)
-        shares = [len(ids) for ids, _ in works if len(ids) < size]
+        spans = list(cut(total, size, workers))
+        assert [i for span in spans for i in range(*span)] == list(range(total))
+        assert all(1 <= end - first <= size for first, end in spans)
+        shares = [end - first for first, end in spans if end - first < size]
         assert len(shares) <= workers
         assert not shares or max(shares) - min(shares) <= 1
 
 
 def test_what_waits_is_joined_up_to_the_batch_size() -> None:
-    waiting = WorkQueue(batch_size=4, batch_timeout_sec=0)
-    for identity in range(6):
-        waiting.put(([identity], [identity]))
-    waiting.put(([6, 7, 8], [6, 7, 8]))
-    waiting.put(None)
+    waiting = WorkQueue(batch_size=4, batch_timeout_sec=0, workers=1)
+    for query in ([0], [1], [2], [3], [4], [5], [6, 7, 8], [9, 10, 11, 12, 13], [14]):
+        waiting.put(query, [10 * identity for identity in query])
+    waiting.close()
 
     def taken() -> Iterator[list[int]]:
         while (work := waiting.take()) is not None:
-            yield list(work[0])
+            ids, indices = work
+            assert list(indices) == [10 * identity for identity in ids]
+            yield list(ids)
 
-    assert list(taken()) == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
+    assert list(taken()) == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8, 9, 10, 11],
+        [12, 13, 14],
+    ]
+
+
+def test_a_query_in_batches_of_one_is_taken_apart() -> None:
+    waiting = WorkQueue(batch_size=1, batch_timeout_sec=0, workers=2)
+    waiting.put([5, 6, 7], [1, 2, 3])
+    assert [waiting.take() for _ in range(3)] == [([5], [1]), ([6], [2]), ([7], [3])]
 
 
 def test_a_batch_waits_for_more_if_told_to(command: Command) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.errors import RequestError
 from loadgen_generic.runners import RUNNERS, create_runner
 from loadgen_generic.runners.auto import Wish, layout_by_rule
+from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.probe import measure_burst, measure_stream
 from loadgen_generic.runners.setup import RunnerSetup
 from loadgen_generic.samples import SyntheticSamples
@@ -65,6 +67,7 @@ def wish(
         fixed_batch=0,
         per_query=8 if scenario == "MultiStream" else 1,
         bytes_per_sample=4,
+        waits=False,
         bound_sec=0.1,
         cores=cores,
         duration_sec=0,
@@ -169,7 +172,7 @@ def test_probes_see_the_limit_of_the_fake(name: str) -> None:
     assert stream.latency_sec >= 0.002
     assert 0 < stream.samples_per_sec <= 500
     workers = 1 if name == "inline" else 2
-    burst = measure_burst(runner, range(POOL), workers, True, lambda: None)
+    burst = measure_burst(runner, range(POOL), Layout(name, workers, 1, 1), "Offline", lambda: None)
     assert 0 < burst.samples_per_sec <= 500 * workers
     assert burst.samples_per_sec > stream.samples_per_sec * workers / 2
 
@@ -201,3 +204,8 @@ def test_what_is_filled_in(
 def test_inline_has_one_worker() -> None:
     with pytest.raises(RequestError, match=r"--concurrency 2: .*one worker"):
         layout_by_rule(wish("inline", 2, None, "Offline"))
+
+
+def test_inline_cannot_wait_for_more() -> None:
+    with pytest.raises(RequestError, match=r"--batch_timeout_us: .*another --runner"):
+        layout_by_rule(replace(wish("inline", None, None, "Server"), waits=True))

@@ -81,9 +81,8 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     progress.enter(Phase.PROBING)
     estimate = None
     if needs_probe(config):
-        smallest = layout.workers * layout.batch_size
         per_query = samples_per_query(config)
-        estimate = probe(runner, samples, config.scenario, per_query, smallest, progress.beat)
+        estimate = probe(runner, samples, layout, config.scenario, per_query, progress.beat)
         # Whatever disturbs a measurement makes it slower: the faster one is nearer the truth.
         estimate = replace(estimate, samples_per_sec=max(rate, estimate.samples_per_sec))
     settings = plan_settings(config, estimate)

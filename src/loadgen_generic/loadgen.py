@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import gc
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -57,6 +59,9 @@ def run_test(
         lg.StartTestWithLogSettings(sut, qsl, told, log, "")
         test.over.set()
 
+    # Offline's ids are one list of millions: each time the collector walks it, the test stands
+    # still. Nothing in a query's way makes cycles, and this process ends after its test.
+    gc.disable()
     # StartTest cannot be interrupted; in a thread of its own it leaves this one free to end the
     # process when a worker fails.
     threading.Thread(target=start, name="loadgen", daemon=True).start()
@@ -93,10 +98,13 @@ class _Test:
 def _completer(progress: Progress) -> Complete:
     """One worker's way to tell LoadGen, with response objects that are reused.
 
-    Setting the id of a pooled response costs a fifth of making a new one. No data goes with
+    Setting the id of a pooled response costs a quarter of making a new one, and by the
+    property's own setter, driven from C, a sixth less than by an assignment. No data goes with
     it: in a performance run LoadGen drops it.
     """
     responses: dict[int, list[lg.QuerySampleResponse]] = {}
+    set_id = lg.QuerySampleResponse.id.fset
+    consume = collections.deque[None](maxlen=0).extend
     alone = lg.QuerySampleResponse(0, 0, 0)
     alone_pooled = [alone]
     words, position = progress.counter()
@@ -113,8 +121,7 @@ def _completer(progress: Progress) -> Complete:
             pooled = responses.get(count)
             if pooled is None:
                 pooled = responses[count] = [lg.QuerySampleResponse(0, 0, 0) for _ in ids]
-            for response, query_id in zip(pooled, ids):  # noqa: B905 - strict costs each query
-                response.id = query_id
+            consume(map(set_id, pooled, ids))
             done(pooled)
         answered += count
         words[position] = answered

@@ -43,6 +43,7 @@ class Wish:
         fixed_batch: the model's own batch size; 0 if it is open.
         per_query: samples that LoadGen issues together; Offline's single query apart.
         bound_sec: Server's latency bound.
+        waits: a batch that is not full waits for more.
         duration_sec: shortest valid test; 0 where ``samples`` stands in its place.
         samples: how many samples to run at least.
     """
@@ -57,6 +58,7 @@ class Wish:
     per_query: int
     bytes_per_sample: int
     bound_sec: float
+    waits: bool
     cores: int
     duration_sec: float
     samples: int
@@ -76,6 +78,7 @@ def wish_of(config: BenchmarkConfig, plan: SamplePlan, cores: int) -> Wish:
         per_query=samples_per_query(config),
         bytes_per_sample=plan.bytes_per_sample,
         bound_sec=bound_ms / 1000 if bound_ms else SERVER_LEAST_LATENCY_SEC,
+        waits=bool(config.batch_timeout_us),
         cores=cores,
         duration_sec=duration_sec(config),
         samples=config.samples or 0,
@@ -113,6 +116,12 @@ def layout_by_rule(wish: Wish) -> Layout:
             "the inline runner answers on LoadGen's own thread and has one worker.",
             flag="concurrency",
             value=wish.workers,
+            remedy="Leave it out, or choose another --runner.",
+        )
+    if wish.runner == "inline" and wish.waits:
+        raise RequestError(
+            "the inline runner answers what LoadGen hands it at once.",
+            flag="batch_timeout_us",
             remedy="Leave it out, or choose another --runner.",
         )
     batch_size = wish.batch_size or wish.fixed_batch
@@ -210,8 +219,11 @@ def _rivals(rule: Layout, wish: Wish) -> Iterator[Layout]:
         for threads in {1, half} - {rule.intra_op_threads, 0}:
             yield replace(rule, intra_op_threads=threads)
     elif not wish.workers:
-        yield Layout("threadpool", 1, wish.cores, rule.batch_size)
-        yield Layout("threadpool", 1, 1, rule.batch_size)
+        # One worker gains nothing from a thread of its own: what comes meanwhile LoadGen hands
+        # over together (Server), or has already (Offline). Only waiting for more needs a queue.
+        alone = "threadpool" if wish.waits else "inline"
+        yield Layout(alone, 1, wish.cores, rule.batch_size)
+        yield Layout(alone, 1, 1, rule.batch_size)
         if half > 1:
             yield Layout("threadpool", half, 2, rule.batch_size)
 
@@ -259,9 +271,9 @@ def _rate(
     try:
         if wish.scenario in ONE_AT_A_TIME:
             return measure_stream(runner, indices, wish.per_query, beat, PROBE_SEC).samples_per_sec
-        smallest = layout.workers * layout.batch_size
-        together = wish.scenario == "Offline"
-        return measure_burst(runner, indices, smallest, together, beat, PROBE_SEC).samples_per_sec
+        return measure_burst(
+            runner, indices, layout, wish.scenario, beat, PROBE_SEC
+        ).samples_per_sec
     finally:
         runner.close()
 

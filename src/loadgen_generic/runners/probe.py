@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count, cycle, islice
 
 from loadgen_generic.config import ONE_AT_A_TIME
+from loadgen_generic.runners.layout import Layout
 from loadgen_generic.seams import Complete, Estimate, Runner, SampleLibrary
 from loadgen_generic.tensors import Array
 
@@ -65,23 +66,22 @@ class _Countdown:
 def probe(
     runner: Runner,
     samples: SampleLibrary,
+    layout: Layout,
     scenario: str,
     per_query: int,
-    smallest: int,
     beat: Callable[[], None],
 ) -> Estimate:
     """What has to be known before a test of the scenario can be sized.
 
     Args:
+        runner: of the layout.
         per_query: samples that LoadGen issues together; Offline's single query apart.
-        smallest: samples that keep every worker busy: a batch for each.
         beat: called after each inference.
     """
     indices = range(samples.count())
     if scenario in ONE_AT_A_TIME:
         return measure_stream(runner, indices, per_query, beat)
-    together = scenario == "Offline"
-    throughput = measure_burst(runner, indices, smallest, together, beat)
+    throughput = measure_burst(runner, indices, layout, scenario, beat)
     if scenario == "Offline":
         return throughput
     alone = measure_stream(runner, indices, 1, beat)
@@ -128,27 +128,30 @@ def measure_stream(
 def measure_burst(
     runner: Runner,
     indices: Sequence[int],
-    smallest: int,
-    together: bool,
+    layout: Layout,
+    scenario: str,
     beat: Callable[[], None],
     seconds: float = PROBE_SEC,
 ) -> Estimate:
     """Time bursts of samples that keep every worker busy.
+
+    A burst is one query, as in Offline; for Server it is one query a sample, unless the runner
+    answers on LoadGen's own thread: to that one LoadGen hands together what came due meanwhile.
 
     Bursts grow until one takes a good part of the probe's time; the fastest of a few of that
     size counts, because whatever disturbs a probe makes it slower and never faster.
 
     Args:
         indices: the loaded samples, in loaded order.
-        smallest: samples of the first burst: a batch for each worker.
-        together: issue a burst as one query (Offline) instead of one query a sample (Server).
+        layout: of the runner; the first burst is a batch for each of its workers.
         beat: called after each inference.
         seconds: about how long it may take.
     """
     tracker = _Countdown(beat)
     runner.start(tracker.make_complete, tracker.fail)
     source = cycle(indices)
-    size = smallest
+    together = scenario == "Offline" or layout.runner == "inline"
+    size = smallest = layout.workers * layout.batch_size
     while True:
         elapsed = _burst(runner, tracker, list(islice(source, size)), together)
         if elapsed >= seconds / (2 * _SLICES):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-from loadgen_generic.runners.batching import WorkQueue, cut
+from loadgen_generic.runners.batching import WorkQueue
 from loadgen_generic.runners.setup import RunnerSetup, cores_of_worker, pin_this_thread
 from loadgen_generic.seams import Complete, Reader, Worker
 
@@ -17,7 +17,7 @@ class ThreadPoolRunner:
 
     def __init__(self, setup: RunnerSetup) -> None:
         self._setup = setup
-        self._queue = WorkQueue(setup.batch_size, setup.batch_timeout_sec)
+        self._queue = WorkQueue(setup.batch_size, setup.batch_timeout_sec, setup.workers)
         self._threads: list[threading.Thread] = []
         self._completes: list[Complete] = []
         self._on_close: list[Callable[[], None]] = []
@@ -56,19 +56,14 @@ class ThreadPoolRunner:
             raise self._broken
 
     def issue(self, ids: Sequence[int], indices: Sequence[int]) -> None:
-        put = self._queue.put
-        if len(ids) == 1:
-            put((ids, indices))
-            return
-        for work in cut(ids, indices, self._setup.batch_size, self._setup.workers):
-            put(work)
+        self._queue.put(ids, indices)
 
     def flush(self) -> None:
         pass
 
     def close(self) -> None:
         for _ in self._threads:
-            self._queue.put(None)
+            self._queue.close()
         for thread in self._threads:
             thread.join()
         self._threads = []
