@@ -51,6 +51,17 @@ FAKE = COUNTED | {"backend": "fake"}
 
 PAIRS: dict[str, Pair] = {
     "dim": Pair("seq=3", "seq=5", {"dim": ({"seq": 3}, {"seq": 5})}, model="sequence"),
+    "shape": Pair(
+        "tokens=?x3",
+        "tokens=?x5",
+        {"shape": ({"tokens": "?x3"}, {"tokens": "?x5"})},
+        model="sequence",
+    ),
+    "value_range": Pair("x=0:5", "x=-1:1", {"range": ({"x": "0:5"}, {"x": "-1:1"})}),
+    "fill": Pair("x=ones", "x=0.5", {"fill": ({"x": "ones"}, {"x": "0.5"})}),
+    "distribution": Pair(
+        "x=uniform", "x=normal", {"distribution": ({"x": "uniform"}, {"x": "normal"})}
+    ),
     "seed": Pair(0, 7, {"seed": None}),
     "scenario": Pair("Offline", "SingleStream", {"scenario": None}),
     "loadgen_duration_sec": Pair(

@@ -28,8 +28,10 @@ FLOORS = {
     "progress": 0,
     "machine": 0,
     "": 0.5,  # the package itself; what else it names it resolves on first use
+    "values": 0.3,
     "tensors": 0.5,
-    "config": 0.5,
+    "shapes": 0.6,
+    "config": 0.65,
     "rundir": 0.5,
     "flags": 0.7,
     "models": 1,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loadgen_generic.errors import RequestError
+from loadgen_generic.shapes import apply_shapes, parse_shape
 from loadgen_generic.tensors import Dim, ModelSignature, TensorSpec, plan_samples
 
 FLOAT32 = np.dtype(np.float32)
@@ -52,7 +55,7 @@ def test_plans(
     ("shapes", "sizes", "message"),
     [
         ([("N", "s")], {}, r"dimension s open.* --dim s=SIZE"),
-        ([("N", None)], {}, r"neither size nor name"),
+        ([("N", None)], {}, r"dimension 1 open.* --shape x0=?xSIZE"),
         ([("N", 3), ("M", 3)], {}, r"--dim N=SIZE"),
         ([("N", 3), (2,)], {}, r"--dim N=SIZE"),
         ([("N", 3)], {"s": 2}, r"--dim s: .*no such dimension.* N"),
@@ -76,3 +79,45 @@ def test_how_a_tensor_is_described() -> None:
         "x: tensor(float)[Nx?x3]"
     )
     assert TensorSpec("s", "tensor(float)", FLOAT32, ()).describe() == "s: tensor(float)[]"
+
+
+SHAPED = signature(("N", "s"), ("N", "s", None))
+
+
+def test_a_shape_gives_sizes_to_names_everywhere() -> None:
+    shaped, sizes = apply_shapes(SHAPED, {"x0": "?x7", "x1": "?x?x2"}, {})
+    plan = plan_samples(shaped, sizes)
+    assert plan.batched
+    assert [each.shape for each in plan.inputs] == [(7,), (7, 2)]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "sizes", "message"),
+    [
+        ({"x0": "2x7"}, {"s": 6}, r"--shape x0=2x7: dimension s is 6 elsewhere"),
+        ({"x0": "2x7", "x1": "2x6x1"}, {}, r"--shape x1=2x6x1: dimension s is 7 elsewhere"),
+        ({"x0": "2"}, {}, r"--shape x0=2: the model declares x0.* with 2 dimensions"),
+        ({"y": "2"}, {}, r"--shape y: .*no such input.* x0, x1"),
+    ],
+)
+def test_shapes_that_contradict(
+    shapes: dict[str, str], sizes: dict[str, int], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        apply_shapes(SHAPED, shapes, sizes)
+
+
+@given(st.lists(st.integers(0, 10**6) | st.none(), max_size=5))
+def test_shapes_are_read_as_written(dims: list[int | None]) -> None:
+    text = "x".join("?" if dim is None else str(dim) for dim in dims)
+    assert parse_shape(text) == tuple(dims)
+
+
+@given(st.text(max_size=8))
+def test_a_shape_is_sizes_or_an_error(text: str) -> None:
+    try:
+        dims = parse_shape(text)
+    except ValueError as error:
+        assert "1x128" in str(error)
+    else:
+        assert all(dim is None or dim >= 0 for dim in dims)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,7 +17,9 @@ from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.setup import RunnerSetup
 from loadgen_generic.samples import SyntheticSamples
 from loadgen_generic.seams import Backend, Runner, SampleLibrary
-from loadgen_generic.tensors import Array, ModelSignature, SamplePlan, plan_samples
+from loadgen_generic.shapes import apply_shapes, check_inputs, parse_fill, parse_range
+from loadgen_generic.tensors import Array, InputPlan, ModelSignature, SamplePlan, plan_samples
+from loadgen_generic.values import Values, default_values, wished_values
 
 __all__ = ["Assembly", "batching_changes_answers", "settle_plan"]
 
@@ -107,7 +110,8 @@ def settle_plan(
         The plan, and notes for the user.
     """
     backend, signature = assembly.backend(intra_op_threads)
-    plan = plan_samples(signature, config.dim, config.batch_dim)
+    signature, sizes = apply_shapes(signature, config.shape, config.dim)
+    plan = _with_values(plan_samples(signature, sizes, config.batch_dim), signature, config)
     if plan.largest_batch == 1 or not (plan.fixed_batch or may_batch(config)):
         return plan, []
     why_not = batching_changes_answers(backend, plan, config.seed, assembly.beat)
@@ -120,7 +124,49 @@ def settle_plan(
             value=config.batch_dim,
         )
     note = f"dimension {plan.batch_name} is not taken for a batch: {why_not}"
-    return plan_samples(signature, config.dim, "none"), [note]
+    alone = plan_samples(signature, sizes, "none")
+    return _with_values(alone, signature, config), [note]
+
+
+def _with_values(
+    plan: SamplePlan, signature: ModelSignature, config: BenchmarkConfig
+) -> SamplePlan:
+    """The plan with the values that the user wishes, checked against the element types."""
+    wishes = {"range": config.value_range, "fill": config.fill, "distribution": config.distribution}
+    for flag, names in wishes.items():
+        check_inputs(signature, flag, names)
+    ranges = {name: parse_range(text) for name, text in config.value_range.items()}
+    fills = {name: parse_fill(text) for name, text in config.fill.items()}
+    inputs = []
+    for each in plan.inputs:
+        drawn = each.values or default_values(each.dtype)
+        values = wished_values(each.name, drawn, ranges, fills, config.distribution)
+        wished = each.name in {**ranges, **fills, **config.distribution}
+        if wished:
+            _check_values(each, values)
+        inputs.append(replace(each, values=values, array=None if wished else each.array))
+    return replace(plan, inputs=tuple(inputs))
+
+
+def _check_values(plan: InputPlan, values: Values) -> None:
+    """Whole numbers that the element type can hold, where it holds whole numbers."""
+    flag = "fill" if values.kind == "constant" else "range"
+    if plan.dtype.kind not in "iub":
+        return
+    low, high = (0, 1) if plan.dtype.kind == "b" else _limits(plan.dtype)
+    last = values.high if values.kind == "constant" else values.high - 1
+    whole = values.low == values.low // 1 and values.high == values.high // 1
+    if not (whole and low <= values.low and last <= high):
+        raise RequestError(
+            f"input {plan.name} holds {plan.dtype.name}: whole numbers from {low} to {high}.",
+            flag=flag,
+            value=f"{plan.name}={values.low:g}" + f":{values.high:g}" * (flag == "range"),
+        )
+
+
+def _limits(dtype: np.dtype[np.generic]) -> tuple[int, int]:
+    info = np.iinfo(dtype)  # type: ignore[type-var]
+    return int(info.min), int(info.max)
 
 
 def batching_changes_answers(

@@ -44,7 +44,7 @@ def run_test(
     runner.start(lambda: _completer(progress), test.fail)
     sut = lg.ConstructFastSUT(runner.issue, runner.flush)
     qsl = lg.ConstructQSL(
-        samples.count(), samples.count(), test.guard(samples.load), test.guard(samples.unload)
+        samples.count(), samples.resident(), test.guard(samples.load), test.guard(samples.unload)
     )
     log = lg.LogSettings()
     log.enable_trace = False

@@ -22,6 +22,7 @@ __all__ = [
     "Runner",
     "SampleLibrary",
     "SharedSamples",
+    "Source",
     "Worker",
 ]
 
@@ -117,10 +118,37 @@ class SharedSamples(Protocol):
         ...
 
 
+class Source(Protocol):
+    """Where samples come from: a generator, or files."""
+
+    def count(self) -> int: ...
+
+    def read(self, indices: Sequence[int], targets: Sequence[Array]) -> None:
+        """Write these samples into the first rows of the targets, in this order.
+
+        Args:
+            targets: one per input, shape (rows, *sample).
+        """
+        ...
+
+    def expected(self, index: int) -> Sequence[Array] | None:
+        """The right answers to a sample, one per output, if they came with it; with the batch
+        dimension, of size 1, where the model has one."""
+        ...
+
+    def label(self, index: int) -> object:
+        """What the sample shows, if that is known; else None."""
+        ...
+
+
 class SampleLibrary(Protocol):
     """What LoadGen's QSL holds. A slot is the place of a loaded sample in memory."""
 
     def count(self) -> int: ...
+
+    def resident(self) -> int:
+        """How many may be loaded at once."""
+        ...
 
     def load(self, indices: Sequence[int]) -> None: ...
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loadgen_generic.errors import RequestError
+from loadgen_generic.values import NO_HINTS, Hints, Values, default_values
 
 __all__ = [
     "Array",
@@ -53,16 +54,27 @@ class InputPlan:
     """What one sample of one input looks like.
 
     ``shape`` is the shape of one sample: without the batch dimension where the model has one,
-    the whole input where it has none.
+    the whole input where it has none. ``values`` is how its values are drawn (None stands
+    for the default of the element type), unless ``array`` says what they are.
     """
 
     name: str
     dtype: np.dtype[np.generic]
     shape: tuple[int, ...]
+    values: Values | None = None
+    array: object = None
 
     @property
     def nbytes(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    def describe(self) -> str:
+        """Element type and shape of one sample, and what it is fed with."""
+        if self.array is not None:
+            fed = f"always {self.array} (the graph)"
+        else:
+            fed = (self.values or default_values(self.dtype)).describe()
+        return f"{self.dtype.name}[{'x'.join(map(str, self.shape))}], {fed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +105,10 @@ class SamplePlan:
 
 
 def plan_samples(
-    signature: ModelSignature, sizes: Mapping[str, int], batch_dim: str = "auto"
+    signature: ModelSignature,
+    sizes: Mapping[str, int],
+    batch_dim: str = "auto",
+    hints: Hints = NO_HINTS,
 ) -> SamplePlan:
     """Decide what one sample of a model is.
 
@@ -105,6 +120,7 @@ def plan_samples(
         batch_dim: ``auto`` for the rule above, ``none`` for no batch dimension (a leading
             dimension that is open is then 1), or the name of the symbolic dimension that is
             the batch.
+        hints: what the graph demands, for what the user left open.
 
     Raises:
         RequestError: an input type that cannot be fed, an open dimension without a size, or a
@@ -136,7 +152,9 @@ def plan_samples(
         dims = spec.shape if batch is None else spec.shape[1:]
         if batch_dim == "none" and dims and not isinstance(dims[0], int) and dims[0] not in sizes:
             dims = (1, *dims[1:])
-        plans.append(InputPlan(spec.name, spec.dtype, _resolve(spec, dims, sizes)))
+        shape = _resolve(spec, dims, len(spec.shape) - len(dims), sizes, hints)
+        values, array = hints.values.get(spec.name), hints.arrays.get(spec.name)
+        plans.append(InputPlan(spec.name, spec.dtype, shape, values, array))
     return SamplePlan(
         tuple(plans),
         batched=batch is not None,
@@ -159,21 +177,24 @@ def _batch_dimension(signature: ModelSignature, sizes: Mapping[str, int]) -> int
     return None if first in sizes else first or ""
 
 
-def _resolve(spec: TensorSpec, dims: tuple[Dim, ...], sizes: Mapping[str, int]) -> tuple[int, ...]:
+def _resolve(
+    spec: TensorSpec, dims: tuple[Dim, ...], first: int, sizes: Mapping[str, int], hints: Hints
+) -> tuple[int, ...]:
+    """Sizes of the dimensions from axis ``first`` on."""
     resolved = []
-    for dim in dims:
-        if isinstance(dim, int):
-            resolved.append(dim)
-        elif dim is not None and dim in sizes:
-            resolved.append(sizes[dim])
-        elif dim is not None:
+    for axis, dim in enumerate(dims, first):
+        size = dim if isinstance(dim, int) else sizes.get(dim or "") or hints.dims.get(dim or "")
+        if size is None and dim is None:
+            size = hints.axes.get((spec.name, axis))
+        if size is None:
+            wanted = [
+                str(d) if isinstance(d, int) else str(sizes.get(d or "", "?")) for d in spec.shape
+            ]
+            wanted[axis] = "SIZE"
+            by_name = f"--dim {dim}=SIZE or " if dim is not None else ""
             raise RequestError(
-                f"input {spec.describe()} leaves the size of dimension {dim} open. "
-                f"Give it with --dim {dim}=SIZE."
+                f"input {spec.describe()} leaves the size of dimension {dim or axis} open. "
+                f"Give it with {by_name}--shape {spec.name}={'x'.join(wanted)}."
             )
-        else:
-            raise RequestError(
-                f"input {spec.describe()} has a dimension with neither size nor name, "
-                "other than the batch. Export the model with that dimension named or fixed."
-            )
+        resolved.append(size)
     return tuple(resolved)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from loadgen_generic.samples.pool import Pool, PoolReader, SharedPool
-from loadgen_generic.samples.shared import SharedArrays
-from loadgen_generic.seams import Reader, SharedSamples
+from loadgen_generic.samples.library import Samples
 from loadgen_generic.tensors import Array, InputPlan, SamplePlan
+from loadgen_generic.values import default_values
 
 __all__ = ["SyntheticSamples", "pool_size"]
 
@@ -36,62 +35,47 @@ def pool_size(bytes_per_sample: int, cache_bytes: int) -> int:
     return max(_FEWEST, min(-(-wanted // _MULTIPLE) * _MULTIPLE, affordable, _MOST))
 
 
-class SyntheticSamples:
-    """A pool of distinct random samples, held as one contiguous array per input.
+class SyntheticSamples(Samples):
+    """Distinct random samples, drawn as the plan says.
 
-    Sample ``i`` depends on the seed and on ``i`` alone: floats are uniform in [0, 1), integers
-    uniform over 0 to 9, booleans are coin tosses.
-    """
+    Sample ``i`` depends on the seed and on ``i`` alone.
 
-    def __init__(
-        self, plan: SamplePlan, count: int, seed: int, per_query: int = 1, shared: bool = False
-    ) -> None:
-        """Args:
+    Args:
         plan: what one sample is.
         count: how many distinct samples.
         seed: of all of them.
         per_query: samples that LoadGen issues together.
         shared: keep the loaded samples where other processes can read them.
-        """
-        self._plan = plan
-        self._count = count
-        self._seed = seed
+    """
+
+    def __init__(
+        self, plan: SamplePlan, count: int, seed: int, per_query: int = 1, shared: bool = False
+    ) -> None:
+        super().__init__(plan, _SyntheticSource(plan, count, seed), per_query, shared)
+
+
+class _SyntheticSource:
+    def __init__(self, plan: SamplePlan, count: int, seed: int) -> None:
+        self._plan, self._count, self._seed = plan, count, seed
         self._fresh: tuple[Array, ...] | None = None  # in order of index
-        slots = count + per_query - 1  # LoadGen loads the first samples twice for MultiStream
-        self._shared: SharedArrays | None = None
-        if shared:
-            self._shared = SharedArrays(slots, [(each.dtype, each.shape) for each in plan.inputs])
-            arrays = self._shared.arrays
-        else:
-            arrays = tuple(np.empty((slots, *each.shape), each.dtype) for each in plan.inputs)
-        self.pool = Pool(plan, arrays, count)
 
     def count(self) -> int:
         return self._count
 
-    def load(self, indices: Sequence[int]) -> None:
-        # Kept from the probe's load, in order of index, to the one of the test.
+    def read(self, indices: Sequence[int], targets: Sequence[Array]) -> None:
+        # Kept from the probe's load to the one of the test.
         fresh, self._fresh = self._fresh, None
         if fresh is None:
             fresh = self._fresh = self._generate()
         order = np.asarray(indices, dtype=np.intp)
-        for source, target in zip(fresh, self.pool.arrays, strict=True):
+        for source, target in zip(fresh, targets, strict=True):
             np.take(source, order, axis=0, out=target[: len(order)], mode="clip")
-        self.pool.load(indices)
 
-    def unload(self, indices: Sequence[int]) -> None:
-        self.pool.load([])
+    def expected(self, index: int) -> Sequence[Array] | None:
+        return None
 
-    def reader(self, batch_size: int) -> Reader:
-        return PoolReader(self.pool, batch_size)
-
-    def slots(self, indices: Sequence[int]) -> Sequence[int]:
-        first = self.pool.first_slot(indices)
-        return range(first, first + len(indices)) if first >= 0 else self.pool.slots(indices)
-
-    def share(self) -> SharedSamples:
-        assert self._shared is not None
-        return SharedPool(self._plan, self._shared.layout)
+    def label(self, index: int) -> object:
+        return None
 
     def _generate(self) -> tuple[Array, ...]:
         return tuple(
@@ -101,11 +85,22 @@ class SyntheticSamples:
 
 
 def _generate(plan: InputPlan, count: int, random: np.random.Generator) -> Array:
-    shape = (count, *plan.shape)
-    kind = plan.dtype.kind
-    if kind == "f":
-        drawn = np.float32 if plan.dtype.itemsize <= 4 else np.float64
-        return random.random(shape, dtype=drawn).astype(plan.dtype, copy=False)
+    shape, kind = (count, *plan.shape), plan.dtype.kind
+    values = plan.values or default_values(plan.dtype)
+    if plan.array is not None:
+        return np.broadcast_to(np.asarray(plan.array, plan.dtype), shape)
+    if values.kind == "constant":
+        return np.full(shape, values.low).astype(plan.dtype)
+    if values.kind == "normal":
+        middle, width = (values.low + values.high) / 2, values.high - values.low
+        drawn = np.clip(random.normal(middle, width / 6, shape), values.low, values.high)
+        return (np.floor(drawn) if kind in "biu" else drawn).astype(plan.dtype)
+    if kind in "iu":
+        return random.integers(int(values.low), int(values.high), shape, dtype=plan.dtype)
     if kind == "b":
-        return random.integers(0, 2, shape, dtype=np.uint8).astype(plan.dtype)
-    return random.integers(0, 10, shape, dtype=plan.dtype)
+        return random.integers(int(values.low), int(values.high), shape, np.uint8).astype(bool)
+    fine = np.float64 if plan.dtype.itemsize > 4 else np.float32
+    scaled = random.random(shape, dtype=fine)
+    if (values.low, values.high) != (0, 1):
+        scaled = scaled * fine(values.high - values.low) + fine(values.low)
+    return scaled.astype(plan.dtype, copy=False)

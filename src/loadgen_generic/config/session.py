@@ -1,0 +1,56 @@
+"""The backend and its session."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from loadgen_generic.config.base import Options
+from loadgen_generic.option import Option
+
+__all__ = ["SessionOptions"]
+
+
+class SessionOptions(Options):
+    backend: Annotated[Literal["onnxruntime", "fake"], Option("Session", "CM_MLPERF_BACKEND")] = (
+        Field(
+            "onnxruntime",
+            description="who answers the queries; fake answers without a model after a set time, to "
+            "measure what the harness itself costs",
+        )
+    )
+    execution_provider: Annotated[
+        str, Option("Session", "CM_MLPERF_EXECUTION_PROVIDER", aliases=("ep",))
+    ] = Field(
+        "CPUExecutionProvider",
+        description="ONNX Runtime execution provider; short names such as cpu and cuda are "
+        "understood",
+    )
+    intra_op_threads: Annotated[
+        int | None, Option("Session", "CM_MLPERF_INTRAOP", aliases=("intraop",))
+    ] = Field(None, ge=0, le=4096, description="threads inside one operator (0: cores / workers)")
+    inter_op_threads: Annotated[
+        int | None, Option("Session", "CM_MLPERF_INTEROP", aliases=("interop",))
+    ] = Field(
+        None,
+        ge=0,
+        le=4096,
+        description="threads across operators, used by the parallel execution mode (0: 1, or "
+        "cores in that mode)",
+    )
+    execution_mode: Annotated[
+        Literal["auto", "sequential", "parallel"],
+        Option("Session", "CM_MLPERF_EXEC_MODE", aliases=("execmode",)),
+    ] = Field(
+        "auto",
+        description="run independent operators one after another or at once; auto is sequential",
+    )
+    backend_options: Annotated[
+        dict[str, str],
+        Option("Session", "CM_MLPERF_BACKEND_OPTIONS", metavar="KEY=VALUE[,KEY=VALUE...]"),
+    ] = Field(
+        default_factory=dict,
+        description="session configuration entries of ONNX Runtime, or the settings of the fake "
+        "backend",
+    )
