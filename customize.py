@@ -44,7 +44,7 @@ SESSION = "loadgen_generic"
 REQUEST_VARIABLE = "LOADGEN_GENERIC_REQUEST"
 MAIN_VARIABLE = "LOADGEN_GENERIC_MAIN"
 
-PATH_FLAGS = ("modelpath", "output_dir")
+PATH_FLAGS = ("modelpath", "output_dir", "dataset", "verify")
 PLACEHOLDER = "given"  # stays in env of a value that a dependency's condition looks at
 
 # What the harness imports, and how to see that it is there without importing it. Folders
@@ -119,7 +119,7 @@ def predeps(i: dict[str, Any]) -> dict[str, Any]:
         env[MODEL_FILE] = PLACEHOLDER
 
     for flag in PATH_FLAGS:
-        if flag in options:
+        if flag in options and not (flag == "verify" and options[flag] in ("data", "reference")):
             options[flag] = os.path.join(env[STARTED_IN], _text(options[flag]))
     i["run_script_input"][SESSION] = {"options": options, "mapped": mapped, "foreign": foreign}
     return {"return": 0}
@@ -175,10 +175,10 @@ def postprocess(i: dict[str, Any]) -> dict[str, Any]:
     shutil.rmtree(session["directory"], ignore_errors=True)
 
     new = {**session["mapped"], **session["foreign"]}
-    if report["status"] == "ok":
+    if "result_json" in report:  # also after a failed verification
         result = json.loads(Path(report["result_json"]).read_text(encoding="utf-8"))
         new[RESULT + "JSON"] = report["result_json"]
-        new[RESULT + "VALID"] = "yes" if result["valid"] else "no"
+        new[RESULT + "VALID"] = {True: "yes", False: "no", None: "not judged"}[result["valid"]]
         new[RESULT + "METRIC"] = str(result["metric"]["name"])
         new[RESULT + "VALUE"] = str(result["metric"]["value"])
         new[RESULT + "UNIT"] = str(result["metric"]["unit"])

@@ -1,4 +1,5 @@
-"""The raw side: runs of ``ceiling.py``, a plain ONNX Runtime loop in a process of its own."""
+"""The raw side, each in a process of its own: ``ceiling.py``, a plain ONNX Runtime loop, and
+``floor.py``, LoadGen with the barest callback."""
 
 from __future__ import annotations
 
@@ -7,9 +8,10 @@ from pathlib import Path
 
 from lab import Case, Lab, Measured
 
-__all__ = ["bare_call_case", "ceiling_case"]
+__all__ = ["bare_call_case", "ceiling_case", "floor_case"]
 
 _SCRIPT = Path(__file__).resolve().with_name("ceiling.py")
+_FLOOR = _SCRIPT.with_name("floor.py")
 _SCALING_BATCHES = (1, 4)
 _TRIAL_SEC = 0.3
 
@@ -46,6 +48,16 @@ def bare_call_case(key: str, model: str) -> Case:
         command = _command(lab, model, "latency")
         found = lab.json_of(command)
         return Measured({"p50": found["p50"], "p90": found["p90"]}, lab.show(command), found)
+
+    return Case(key, measure)
+
+
+def floor_case(key: str, scenario: str, samples: int) -> Case:
+    """``ns_per_sample`` (Offline) or ``p50`` and ``p90`` in ns (SingleStream) of LoadGen alone."""
+
+    def measure(lab: Lab) -> Measured:
+        command = [sys.executable, _FLOOR, scenario, "--samples", samples, "--seconds", lab.seconds]
+        return Measured(lab.json_of(command), lab.show(command))
 
     return Case(key, measure)
 

@@ -7,7 +7,7 @@ import psutil
 import upstream
 from fields import add_auto, add_busy
 from lab import Lab
-from raw import bare_call_case, ceiling_case
+from raw import bare_call_case, ceiling_case, floor_case
 from suite import Figure, Row, Suite
 
 __all__ = ["catalogue", "scaling"]
@@ -158,6 +158,8 @@ def _null(suite: Suite, lab: Lab) -> None:
         theirs = upstream.driver_case(f"upstream/null/{scenario}", "null", scenario, count)
         key = f"null/{scenario.lower()}"
         suite.compare(f"{key}/upstream", mine, theirs, figure, "ns", wanted, lower=True)
+        floor = floor_case(f"floor/null/{scenario}", scenario, count)
+        suite.compare(f"{key}/floor", mine, floor, figure, "ns", None, lower=True, judge="excess")
         suite.compare(f"{key}/limit", mine, [], figure, "ns", most, lower=True, judge="value")
 
 

@@ -114,9 +114,7 @@ def test_no_other_env_value_or_key_can_break_a_script(env: dict[str, Any]) -> No
 
 
 @settings(max_examples=100, deadline=None)
-@given(
-    st.dictionaries(st.sampled_from(sorted(set(MAPPING) - {"modelpath", "output_dir"})), any_text)
-)
+@given(st.dictionaries(st.sampled_from(sorted(set(MAPPING) - set(customize.PATH_FLAGS))), any_text))
 def test_the_harness_gets_what_was_typed(flags: dict[str, str]) -> None:
     options = Run(**flags).options()
     assert {flag: options.get(flag, "") for flag in flags} == flags
@@ -155,9 +153,17 @@ def test_values_keep_their_types() -> None:
 
 
 def test_paths_are_relative_to_where_cm_was_started() -> None:
-    options = Run(modelpath="/abs/m.onnx", output_dir="out").options()
+    options = Run(modelpath="/abs/m.onnx", output_dir="out", dataset="data").options()
     assert options["modelpath"] == "/abs/m.onnx"
     assert options["output_dir"] == os.path.join("/started/here", "out")
+    assert options["dataset"] == os.path.join("/started/here", "data")
+
+
+def test_verify_is_a_path_unless_it_is_a_word() -> None:
+    assert Run(verify="data").options()["verify"] == "data"
+    assert Run(verify="reference").options()["verify"] == "reference"
+    other = Run(verify="other.onnx").options()["verify"]
+    assert other == os.path.join("/started/here", "other.onnx")
 
 
 def test_empty_values_are_left_out() -> None:
@@ -279,8 +285,8 @@ def ok(tmp_path: Path) -> dict[str, str]:
     return {"status": "ok", "result_json": str(tmp_path / "result.json")}
 
 
-@pytest.mark.parametrize(("valid", "said"), [(True, "yes"), (False, "no")])
-def test_result(tmp_path: Path, valid: bool, said: str) -> None:
+@pytest.mark.parametrize(("valid", "said"), [(True, "yes"), (False, "no"), (None, "not judged")])
+def test_result(tmp_path: Path, valid: bool | None, said: str) -> None:
     run = Run(samples=7, output_dir="a$b")
     result = {**RESULT, "valid": valid}
     assert finish(run, ok(tmp_path), tmp_path, result) == {"return": 0}
@@ -295,6 +301,14 @@ def test_result(tmp_path: Path, valid: bool, said: str) -> None:
     assert run.env["CM_MLPERF_LOADGEN_SAMPLES"] == 7
     assert run.env["CM_MLPERF_OUTPUT_DIR"] == "a$b"
     assert run.env["CM_MLPERF_BACKEND"] == "onnxruntime"
+
+
+def test_failed_verification_is_an_error_with_a_result(tmp_path: Path) -> None:
+    run = Run(samples=7)
+    report = ok(tmp_path) | {"status": "error", "exit_code": 1, "error": "sample 3 differs"}
+    assert finish(run, report, tmp_path) == {"return": 1, "error": "sample 3 differs"}
+    assert run.state["mlperf_result"] == RESULT
+    assert run.env["CM_MLPERF_RESULT_VALUE"] == "1.5"
 
 
 @pytest.mark.parametrize("code", [1, 2, 130])

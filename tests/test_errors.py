@@ -26,6 +26,10 @@ def assert_clear(outcome: Outcome, code: int, *words: str) -> None:
     assert not (outcome.run_dir / "result.json").exists()
 
 
+# The short table lacks row 9; left alone, it would be spared.
+PAST_THE_TABLE = "row=0:10"
+
+
 @pytest.mark.parametrize(
     ("name", "code", "words"),
     [
@@ -35,9 +39,6 @@ def assert_clear(outcome: Outcome, code: int, *words: str) -> None:
         ("unknown_operator", 1, ("unknown_operator.onnx", "Transmogrify", "Update onnxruntime")),
         ("unknown_domain", 1, ("com.example", "Custom", "Update onnxruntime")),
         ("too_new_opset", 1, ("too_new_opset.onnx", "Opset 99", "newer onnxruntime")),
-        ("text_input", 2, ("x: tensor(string)[N]", "cannot be generated")),
-        ("sequence", 2, ("tokens", "seq", "--dim seq=SIZE")),
-        ("unnamed_dimension", 2, ("x: tensor(float)[Nx?]", "Export the model")),
     ],
 )
 def test_models_that_cannot_run(
@@ -153,6 +154,7 @@ def test_model_that_raises_in_the_middle_of_a_test(
     server = SERVER if scenario == "Server" else {}
     outcome = command.run(
         models("short_table"),
+        range=PAST_THE_TABLE,
         scenario=scenario,
         runner=runner,
         batch_size=1,
@@ -171,7 +173,9 @@ def test_model_that_raises_before_the_test(
 ) -> None:
     warmup = 3000 if phase == "warming up" else 0
     single = {"scenario": "SingleStream", "samples": 1} if warmup else {}
-    outcome = command.run(models("short_table"), warmup_queries=warmup, **single)
+    outcome = command.run(
+        models("short_table"), range=PAST_THE_TABLE, warmup_queries=warmup, **single
+    )
     assert_clear(outcome, 1, phase, "Gather")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command import Command, Outcome, logged
+from PIL import Image
 
 from loadgen_generic.config import options
 from loadgen_generic.samples import SyntheticSamples
@@ -24,6 +25,7 @@ Flags = Mapping[str, object]
 COUNTED = {"samples": 20}
 SINGLE = {"scenario": "SingleStream", "samples": 20}
 MULTI = {"scenario": "MultiStream", "samples": 40}
+VERIFIED = COUNTED | {"verify": "reference"}
 SERVER = {"scenario": "Server", "samples": 20, "target_qps": 500, "target_latency_ms": 50}
 
 
@@ -46,6 +48,7 @@ class Pair:
     model: str = "matmul"
 
 
+IMAGES = COUNTED | {"dataset": "images", "image_size": 8}
 SIZE = {"sample_floats": "1"}
 FAKE = COUNTED | {"backend": "fake"}
 
@@ -62,6 +65,23 @@ PAIRS: dict[str, Pair] = {
     "distribution": Pair(
         "x=uniform", "x=normal", {"distribution": ({"x": "uniform"}, {"x": "normal"})}
     ),
+    "samples_in_memory": Pair(2, 3, {"samples_in_memory": None}, COUNTED | {"dataset": "rows.npy"}),
+    "image_preset": Pair(
+        None,
+        "imagenet",
+        {"image_mean": ([0], [0.485, 0.456, 0.406]), "image_resize": (None, 9)},
+        IMAGES,
+        model="image",
+    ),
+    "image_size": Pair("8", "8x6", {"image_size": ("8x8", "8x6")}, IMAGES, model="image"),
+    "image_resize": Pair(8, 16, {"image_resize": None}, IMAGES, model="image"),
+    "image_crop": Pair("center", "none", {"image_crop": None}, IMAGES, model="image"),
+    # The model has its channels first: the other layout must be refused.
+    "image_layout": Pair("auto", "nhwc", {"image_layout": ("nchw", 2)}, IMAGES, model="image"),
+    "image_mean": Pair(
+        "0.5", "0.1,0.2,0.3", {"image_mean": ([0.5], [0.1, 0.2, 0.3])}, IMAGES, model="image"
+    ),
+    "image_scale": Pair("1", "0.5", {"image_scale": ([1], [0.5])}, IMAGES, model="image"),
     "seed": Pair(0, 7, {"seed": None}),
     "scenario": Pair("Offline", "SingleStream", {"scenario": None}),
     "loadgen_duration_sec": Pair(
@@ -82,6 +102,12 @@ PAIRS: dict[str, Pair] = {
     "batch_timeout_us": Pair(0, 500, {"batch_timeout_us": None}, SERVER),
     "pin": Pair(None, True, {"pin": (False, True)}),
     "distinct_samples": Pair(10, 30, {"distinct_samples": None}),
+    "mode": Pair("performance", "accuracy", {"mode": None}),
+    "save_outputs": Pair(None, True, {"save_outputs": (False, True)}, {"mode": "accuracy"}),
+    "verify": Pair(None, "reference", {"verify": None}),
+    "verify_samples": Pair(2, 3, {"verify_samples": None}, VERIFIED),
+    "atol": Pair(0.1, 0.2, {"atol": None}, VERIFIED),
+    "rtol": Pair(0.1, 0.2, {"rtol": None}, VERIFIED),
     "runner": Pair("inline", "threadpool", {"runner": None}),
     "concurrency": Pair(1, 3, {"concurrency": None}),
     "backend": Pair("onnxruntime", "fake", {"backend": None}),
@@ -101,7 +127,7 @@ PAIRS: dict[str, Pair] = {
     "stall_timeout_sec": Pair(50, 60, {"stall_timeout_sec": None}),
 }
 # Options that say which file is read or written, each with a test of its own below.
-PLACES = {"model_path", "model", "output_dir"}
+PLACES = {"model_path", "model", "output_dir", "dataset"}
 
 
 @pytest.fixture
@@ -110,6 +136,7 @@ def pair(
 ) -> tuple[Outcome, Outcome]:
     name: str = request.param
     chosen = PAIRS[name]
+    write_datasets(command.directory)
     words = ["run"] + ([models(chosen.model)] if chosen.model else [])
     one, other = (
         command(*words, **{**chosen.rest, name: value, "output_dir": where})
@@ -129,6 +156,13 @@ def test_option_changes_what_is_in_force(pair: tuple[Outcome, Outcome], name: st
         expected = values or (chosen.one, chosen.other)
         assert in_force(pair[0], key) == expected[0]
         assert in_force(pair[1], key) == expected[1]
+
+
+def write_datasets(directory: Path) -> None:
+    """The data that some of the pairs run on."""
+    np.save(directory / "rows.npy", np.ones((5, 4), np.float32))
+    (directory / "images").mkdir()
+    Image.new("RGB", (12, 10)).save(directory / "images" / "black.png")
 
 
 def in_force(outcome: Outcome, key: str) -> Any:
@@ -169,8 +203,8 @@ def test_seed_changes_the_inputs(command: Command, models: Callable[[str], Path]
 
     for draws_nine in (True, False):
         seed = next(seed for seed in count() if (first_row(seed) == 9) is draws_nine)
-        outcome = command.run(models("short_table"), seed=seed, samples=1, warmup_queries=1)
-        assert ("while warming up" in outcome.stderr) is draws_nine
+        outcome = command.run(models("short_table"), seed=seed, range="row=0:10", samples=1)
+        assert ("out of data bounds" in outcome.stderr) is draws_nine
 
 
 def test_model_path_is_what_is_measured(command: Command, models: Callable[[str], Path]) -> None:
@@ -186,6 +220,15 @@ def test_model_path_is_what_is_measured(command: Command, models: Callable[[str]
 def test_model_demo_needs_no_file(command: Command) -> None:
     outcome = command("run", model="demo", samples=2, warmup_queries=0)
     assert outcome.result.model.inputs == ["input: tensor(float)[Nx3x224x224]"]
+
+
+def test_dataset_is_what_is_fed(command: Command, models: Callable[[str], Path]) -> None:
+    for name, number in (("a.npy", 5), ("b.npy", 7)):
+        np.save(command.directory / name, np.ones((number, 4), np.float32))
+        effective = command.run(
+            models("matmul"), dataset=name, output_dir=name[0], **COUNTED
+        ).effective
+        assert (effective["dataset"], effective["distinct_samples"]) == (name, number)
 
 
 def test_output_dir_is_where_the_result_goes(

@@ -133,12 +133,18 @@ def test_inputs_of_one_sample_differ() -> None:
 
 @given(st.integers(1, 2**40), st.integers(0, 2**32))
 def test_pool_size_is_bounded(bytes_per_sample: int, cache_bytes: int) -> None:
-    count = pool_size(bytes_per_sample, cache_bytes)
-    assert 8 <= count <= 1 << 18
+    count = pool_size(bytes_per_sample, cache_bytes, 1 << 44)
+    assert 2 <= count <= 1 << 18
     if count > 8:
         assert count * bytes_per_sample <= 1 << 30
     if 8 < count < 1 << 18 and (count + 16) * bytes_per_sample <= 1 << 30:
         assert count * bytes_per_sample > 2 * cache_bytes
+
+
+@given(st.integers(1, 2**40), st.integers(0, 2**40))
+def test_pool_size_leaves_three_quarters_of_the_memory(bytes_per_sample: int, free: int) -> None:
+    count = pool_size(bytes_per_sample, 32 << 20, free)
+    assert count == 1 or count * bytes_per_sample <= free / 4
 
 
 @pytest.mark.parametrize("per_query", [3, 8, 20])

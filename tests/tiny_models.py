@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from onnx import ModelProto, NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper
 
-__all__ = ["BUILDERS", "write"]
+__all__ = ["BUILDERS", "ONLY_CAST", "write"]
 
 FLOAT = TensorProto.FLOAT
 Shape = Sequence["int | str | None"]
@@ -114,13 +114,6 @@ def hungry(gigabytes: int = 64) -> bytes:
     return _model(nodes, [("x", FLOAT, [1, 4])], [("y", FLOAT, [])], [shape])
 
 
-def text_input() -> bytes:
-    """An input of strings."""
-    node = helper.make_node("Identity", ["x"], ["y"])
-    text = TensorProto.STRING
-    return _model([node], [("x", text, ["N"])], [("y", text, ["N"])])
-
-
 def unknown_operator() -> bytes:
     node = helper.make_node("Transmogrify", ["x"], ["y"])
     return _model([node], [("x", FLOAT, ["N", 4])], [("y", FLOAT, ["N", 4])])
@@ -130,6 +123,12 @@ def negation(batch: int | str, width: int) -> bytes:
     """``y = -x``: float32 [batch, width], so that an answer names its sample."""
     node = helper.make_node("Neg", ["x"], ["y"])
     return _model([node], [("x", FLOAT, [batch, width])], [("y", FLOAT, [batch, width])])
+
+
+def image() -> bytes:
+    """The mean of each channel: float32 [N, 3, h, w] to [N, 3]."""
+    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=[2, 3], keepdims=0)
+    return _model([node], [("x", FLOAT, ["N", 3, "h", "w"])], [("y", FLOAT, ["N", 3])])
 
 
 def mixes_its_batch() -> bytes:
@@ -149,6 +148,68 @@ def too_new_opset() -> bytes:
     return _model([node], [("x", FLOAT, ["N", 4])], [("y", FLOAT, ["N", 4])], domains=(("", 99),))
 
 
+_NEWEST = (("", 25),)
+# Types that no Identity of ONNX Runtime 1.32.0 takes; Cast does.
+ONLY_CAST = (21, 22, 24, 25, 26)
+
+
+def element(element_type: int) -> bytes:
+    """``y`` is ``x``, as float32 where the type allows nothing else: [N, 3] to [N, 3]."""
+    if element_type not in ONLY_CAST:
+        node = helper.make_node("Identity", ["x"], ["y"])
+        shape: Shape = ["N", 3]
+        domains = (("", _OPSET),) if element_type == TensorProto.STRING else _NEWEST
+        return _model(
+            [node], [("x", element_type, shape)], [("y", element_type, shape)], domains=domains
+        )
+    node = helper.make_node("Cast", ["x"], ["y"], to=FLOAT)
+    return _model(
+        [node], [("x", element_type, ["N", 3])], [("y", FLOAT, ["N", 3])], domains=_NEWEST
+    )
+
+
+def cast_to(element_type: int, *, known_shape: bool = True) -> bytes:
+    """``y`` is ``x`` in another type, from float32: [N, 3] to [N, 3], or to any size."""
+    nodes = [helper.make_node("Cast", ["x"], ["y"], to=element_type)]
+    shape: Shape = ["N", 3] if known_shape else ["M", "L"]
+    return _model(nodes, [("x", FLOAT, ["N", 3])], [("y", element_type, shape)], domains=_NEWEST)
+
+
+def strings_and(element_type: int, output_type: int = FLOAT) -> bytes:
+    """Strings beside an input of another type; both come back, the latter converted."""
+    nodes = [
+        helper.make_node("Identity", ["s"], ["s_again"]),
+        helper.make_node("Cast", ["x"], ["y"], to=output_type),
+    ]
+    text, shape = TensorProto.STRING, ["N", 3]
+    return _model(
+        nodes,
+        [("s", text, shape), ("x", element_type, shape)],
+        [("s_again", text, shape), ("y", output_type, shape)],
+        domains=_NEWEST,
+    )
+
+
+def awkward(
+    nodes: Sequence[NodeProto],
+    inputs: Mapping[str, TypeProto],
+    outputs: Mapping[str, TypeProto],
+    *,
+    opset: int = _OPSET,
+    domain: str = "",
+) -> bytes:
+    """A model of any types."""
+    graph = helper.make_graph(
+        nodes,
+        "awkward",
+        [helper.make_value_info(name, each) for name, each in inputs.items()],
+        [helper.make_value_info(name, each) for name, each in outputs.items()],
+    )
+    opsets = [helper.make_opsetid("", opset)] + [helper.make_opsetid(domain, 1)] * bool(domain)
+    model: ModelProto = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
+    return bytes(model.SerializeToString())
+
+
 BUILDERS: dict[str, Callable[[], bytes]] = {
     "matmul": matmul,
     "fixed_batch": lambda: matmul(1),
@@ -163,7 +224,7 @@ BUILDERS: dict[str, Callable[[], bytes]] = {
     "unnamed_dimension": unnamed_dimension,
     "short_table": short_table,
     "hungry": hungry,
-    "text_input": text_input,
+    "image": image,
     "unknown_operator": unknown_operator,
     "unknown_domain": unknown_domain,
     "too_new_opset": too_new_opset,

@@ -10,7 +10,9 @@ import numpy as np
 
 from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.elements import kind_of, limits
 from loadgen_generic.errors import RequestError
+from loadgen_generic.fitting import find_hints, why_not_run
 from loadgen_generic.runners import create_runner
 from loadgen_generic.runners.auto import may_batch
 from loadgen_generic.runners.layout import Layout
@@ -19,7 +21,7 @@ from loadgen_generic.samples import SyntheticSamples
 from loadgen_generic.seams import Backend, Runner, SampleLibrary
 from loadgen_generic.shapes import apply_shapes, check_inputs, parse_fill, parse_range
 from loadgen_generic.tensors import Array, InputPlan, ModelSignature, SamplePlan, plan_samples
-from loadgen_generic.values import Values, default_values, wished_values
+from loadgen_generic.values import Hints, Values, default_values, wished_values
 
 __all__ = ["Assembly", "batching_changes_answers", "settle_plan"]
 
@@ -43,7 +45,7 @@ class Assembly:
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
-        self._model_path = model_path
+        self.model_path = model_path
         self._cores = cores
         self.beat = beat
         self._backends: dict[int, tuple[Backend, ModelSignature]] = {}
@@ -54,7 +56,7 @@ class Assembly:
         parallel = config.execution_mode == "parallel"
         return BackendSpec(
             name=config.backend,
-            model_path=self._model_path,
+            model_path=self.model_path,
             execution_provider=config.execution_provider,
             intra_op_threads=intra_op_threads,
             inter_op_threads=config.inter_op_threads or (self._cores if parallel else 1),
@@ -108,15 +110,27 @@ def settle_plan(
 
     Returns:
         The plan, and notes for the user.
+
+    Raises:
+        RequestError: something that was asked for does not fit the model, or what is open was
+            not found.
     """
     backend, signature = assembly.backend(intra_op_threads)
     signature, sizes = apply_shapes(signature, config.shape, config.dim)
-    plan = _with_values(plan_samples(signature, sizes, config.batch_dim), signature, config)
+
+    def settle(batch_dim: str, hints: Hints) -> SamplePlan:
+        return _with_values(plan_samples(signature, sizes, batch_dim, hints), signature, config)
+
+    def attempt(hints: Hints) -> str:
+        return why_not_run(backend, settle(config.batch_dim, hints), config.seed, assembly.beat)
+
+    hints, notes = find_hints(signature, sizes, config.batch_dim, assembly.model_path, attempt)
+    plan = settle(config.batch_dim, hints)
     if plan.largest_batch == 1 or not (plan.fixed_batch or may_batch(config)):
-        return plan, []
+        return plan, notes
     why_not = batching_changes_answers(backend, plan, config.seed, assembly.beat)
     if not why_not:
-        return plan, []
+        return plan, notes
     if config.batch_dim != "auto":
         raise RequestError(
             f"samples cannot be batched along it: {why_not}.",
@@ -124,8 +138,7 @@ def settle_plan(
             value=config.batch_dim,
         )
     note = f"dimension {plan.batch_name} is not taken for a batch: {why_not}"
-    alone = plan_samples(signature, sizes, "none")
-    return _with_values(alone, signature, config), [note]
+    return settle("none", hints), [*notes, note]
 
 
 def _with_values(
@@ -151,22 +164,19 @@ def _with_values(
 def _check_values(plan: InputPlan, values: Values) -> None:
     """Whole numbers that the element type can hold, where it holds whole numbers."""
     flag = "fill" if values.kind == "constant" else "range"
-    if plan.dtype.kind not in "iub":
+    kind = kind_of(plan.dtype)
+    if kind not in "iubU":
         return
-    low, high = (0, 1) if plan.dtype.kind == "b" else _limits(plan.dtype)
+    low, high = limits(plan.dtype)
+    holds = "strings, made from" if kind == "U" else f"{plan.dtype.name}:"
     last = values.high if values.kind == "constant" else values.high - 1
     whole = values.low == values.low // 1 and values.high == values.high // 1
     if not (whole and low <= values.low and last <= high):
         raise RequestError(
-            f"input {plan.name} holds {plan.dtype.name}: whole numbers from {low} to {high}.",
+            f"input {plan.name} holds {holds} whole numbers from {low} to {high}.",
             flag=flag,
             value=f"{plan.name}={values.low:g}" + f":{values.high:g}" * (flag == "range"),
         )
-
-
-def _limits(dtype: np.dtype[np.generic]) -> tuple[int, int]:
-    info = np.iinfo(dtype)  # type: ignore[type-var]
-    return int(info.min), int(info.max)
 
 
 def batching_changes_answers(
@@ -199,7 +209,7 @@ def batching_changes_answers(
 def _alike(one: Array, other: Array) -> bool:
     if one.shape != other.shape:
         return False
-    if one.dtype.kind not in "fc":
+    if kind_of(one.dtype) not in "fc":
         return bool(np.array_equal(one, other))
     # complex128 holds every float and complex type that numpy has here
     a, b = one.astype(np.complex128), other.astype(np.complex128)

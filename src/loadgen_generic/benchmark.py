@@ -33,19 +33,20 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     Args:
         job: ``config`` (fields of BenchmarkConfig), ``model_path`` and ``run_dir``.
         progress: shared with the supervisor.
-        tell: told of each note, of the facts once they are known, and of nothing while the
-            test runs.
+        tell: told of each note, of the facts once they are known, of nothing while the test
+            runs, and of the answers after it.
     """
     hashing = ThreadPoolExecutor(1)
     sha256 = hashing.submit(_sha256, job["model_path"])
 
     from loadgen_generic import loadgen
-    from loadgen_generic.assembly import Assembly, settle_plan
+    from loadgen_generic.answers.inquiry import Inquiry
+    from loadgen_generic.assembly import Assembly
     from loadgen_generic.config import BenchmarkConfig
+    from loadgen_generic.feed import settle_feed
     from loadgen_generic.machine import available_cores, last_level_cache_bytes
     from loadgen_generic.runners.auto import choose, layout_threads, wish_of
     from loadgen_generic.runners.probe import probe
-    from loadgen_generic.samples import SyntheticSamples, pool_size
     from loadgen_generic.settings import needs_probe, plan_settings, samples_per_query
 
     config = BenchmarkConfig.model_construct(**job["config"])
@@ -57,20 +58,16 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     signature = assembly.backend(threads)[1]
 
     progress.enter(Phase.CALIBRATING)
-    plan, notes = settle_plan(config, assembly, threads)
     cache_bytes = last_level_cache_bytes()
-    samples = SyntheticSamples(
-        plan,
-        config.distinct_samples or pool_size(plan.bytes_per_sample, cache_bytes),
-        config.seed,
-        samples_per_query(config),
-        shared=config.runner.startswith("processpool"),
-    )
-    samples.load(range(samples.count()))
+    feed = settle_feed(config, assembly, threads, job["model_path"], cache_bytes, progress.beat)
+    plan, samples, notes = feed.plan, feed.samples, feed.notes
+    measured = assembly.spec(threads)
+    inquiry = Inquiry(config, measured, signature, plan, samples, samples.source)
+    samples.load(range(samples.resident()))
     layout, reason, rate = choose(
         wish_of(config, plan, cores),
         lambda layout: assembly.build(layout, samples, warmup_queries=1),
-        range(samples.count()),
+        range(samples.resident()),
         progress.beat,
     )
     assembly.keep_only(layout)
@@ -85,7 +82,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
         estimate = probe(runner, samples, layout, config.scenario, per_query, progress.beat)
         # Whatever disturbs a measurement makes it slower: the faster one is nearer the truth.
         estimate = replace(estimate, samples_per_sec=max(rate, estimate.samples_per_sec))
-    settings = plan_settings(config, estimate)
+    settings = plan_settings(config, estimate, samples.count())
     digest = sha256.result()
     hashing.shutdown()
 
@@ -106,17 +103,17 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
                 "batch_dim": plan.batch_name,
                 "batch_timeout_us": config.batch_timeout_us or 0.0,
                 "pin": config.pin,
-                "distinct_samples": samples.count(),
-                "sample_pool_bytes": samples.count() * plan.bytes_per_sample,
+                **feed.effective,
+                "sample_pool_bytes": samples.resident() * plan.bytes_per_sample,
                 "last_level_cache_bytes": cache_bytes,
                 "warmup_queries": config.warmup_queries,
                 "stall_timeout_sec": config.stall_timeout_sec,
-                "inputs": {each.name: each.describe() for each in plan.inputs},
                 "dim": dict(config.dim),
                 "shape": dict(config.shape),
                 "range": dict(config.value_range),
                 "fill": dict(config.fill),
                 "distribution": dict(config.distribution),
+                **inquiry.effective,
                 **settings.as_effective(),
             },
             "notes": notes,
@@ -131,8 +128,13 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     )
 
     progress.enter(Phase.TESTING)
-    loadgen.run_test(settings, runner, samples, Path(job["run_dir"]), progress)
+    run_dir = Path(job["run_dir"])
+    take = inquiry.keeper.take if inquiry.keeper is not None else None
+    loadgen.run_test(settings, runner, samples, run_dir, progress, take)
+    progress.enter(Phase.VERIFYING)
+    tell("answers", inquiry.answer(runner, run_dir, progress.beat))
     progress.enter(Phase.FINISHING)
+    runner.close()
     assembly.close()
 
 
@@ -183,6 +185,7 @@ def _describe(error: BaseException, phase: Phase) -> dict[str, object]:
         Phase.WARMING_UP: "while warming up",
         Phase.PROBING: "while probing the model",
         Phase.TESTING: "in the middle of the test",
+        Phase.VERIFYING: "while looking at the answers",
     }.get(phase, "in the harness")
     text = str(error).strip() or type(error).__name__
     if isinstance(error, MemoryError) or "bad_alloc" in text or "allocate memory" in text.lower():

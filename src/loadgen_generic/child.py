@@ -64,6 +64,8 @@ class _Story:
                     note(message["text"])
                 case "facts":
                     self.facts = message
+                case "answers":
+                    self.facts["answers"] = message
                 case "error":
                     self.error = _error_of(message["exit_code"], message["message"])
                 case "done":
@@ -81,7 +83,7 @@ def run_child(
     """Run one LoadGen test in a process of its own.
 
     Returns:
-        What the child told of itself before the test.
+        What the child told of itself before the test, and as ``answers`` after it.
 
     Raises:
         RequestError, RunError: as the child said, or because it died or hung.

@@ -11,13 +11,14 @@ from typing import Any, NoReturn
 
 from loadgen_generic import __version__
 from loadgen_generic.config import BenchmarkConfig, choices, options
-from loadgen_generic.errors import LoadgenGenericError, RequestError
+from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError
 from loadgen_generic.flags import flag_names, no_such_option, parse_config
 
 __all__ = ["main"]
 
 _INVALID_EXIT_CODE = 3
 _INTERRUPTED = 130
+_INSPECTED = {"model_path", "model", "execution_provider", "seed", "dim", "batch_dim"}
 _EXIT_CODES = """\
 exit codes: 0 a result was obtained, 1 the run failed, 2 the request was wrong,
 3 the result is INVALID (with --strict), 130 interrupted"""
@@ -50,6 +51,7 @@ def _parser() -> _Parser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     _add_run(commands)
+    _add_inspect(commands)
     return parser
 
 
@@ -85,6 +87,30 @@ def _add_run(commands: Any) -> None:
     output.add_argument(
         "--strict", action="store_true", help=f"exit with {_INVALID_EXIT_CODE} if INVALID"
     )
+
+
+def _add_inspect(commands: Any) -> None:
+    inspect = commands.add_parser(
+        "inspect",
+        help="show what a model is and what it would be fed",
+        description="Show inputs, outputs, operators and sizes of an ONNX model, and what each "
+        "input would be fed and why.",
+        epilog="exit codes: 0 the model can be run, 1 ONNX Runtime cannot load it, 2 the request "
+        "was wrong",
+        allow_abbrev=False,
+        argument_default=argparse.SUPPRESS,
+    )
+    inspect.set_defaults(command=_inspect)
+    inspect.add_argument("model_file", nargs="?", metavar="MODEL", help="the same as --model_path")
+    for name, option, _ in options():
+        if name in _INSPECTED or option.group == "Inputs":
+            inspect.add_argument(
+                *_spellings((name, *option.aliases)),
+                metavar=option.metavar or name.rsplit("_", 1)[-1].upper(),
+                help=help_text(name).replace("%", "%%"),
+                dest=name,
+            )
+    inspect.add_argument("--json", action="store_true", help="print it as JSON, nothing else")
 
 
 def _spellings(names: Sequence[str]) -> list[str]:
@@ -123,7 +149,25 @@ def _run(parsed: argparse.Namespace) -> int:
         print(json.dumps(result.model_dump(), indent=2, ensure_ascii=False))
     else:
         print_result(result)
-    return 0 if result.valid or not given.get("strict") else _INVALID_EXIT_CODE
+    if result.verification is not None and not result.verification.passed:
+        print(f"loadgen-generic: error: {result.verification.sentence}", file=sys.stderr)
+        return RunError.exit_code
+    return _INVALID_EXIT_CODE if result.valid is False and given.get("strict") else 0
+
+
+def _inspect(parsed: argparse.Namespace) -> int:
+    from loadgen_generic.report.signature import inspect_model, print_model
+    from loadgen_generic.supervisor import find_model
+
+    given = vars(parsed)
+    # Offline: whether samples share a batch is asked only where they might.
+    config = parse_config({**_values(given), "scenario": "Offline"})
+    model = inspect_model(config, find_model(config))
+    if given.get("json", False):
+        print(json.dumps(model, indent=2, ensure_ascii=False))
+    else:
+        print_model(model)
+    return 0
 
 
 def _values(given: dict[str, Any]) -> dict[str, object]:

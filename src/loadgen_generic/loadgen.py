@@ -17,7 +17,9 @@ from loadgen_generic.seams import Complete, Runner, SampleLibrary
 from loadgen_generic.settings import TestSettings
 from loadgen_generic.tensors import Array
 
-__all__ = ["run_test"]
+__all__ = ["Take", "run_test"]
+
+Take = Callable[[Sequence[int], Sequence[Array]], Sequence[Array]]
 
 
 def run_test(
@@ -26,8 +28,9 @@ def run_test(
     samples: SampleLibrary,
     output_dir: Path,
     progress: Progress,
+    take: Take | None = None,
 ) -> None:
-    """Run one LoadGen test and return when it is over.
+    """Run one LoadGen test and return when it is over; the runner stays up.
 
     LoadGen is global to a process and cannot be stopped: after an error this raises at once
     and leaves LoadGen running, so the process must end without returning to it.
@@ -35,14 +38,24 @@ def run_test(
     Args:
         output_dir: an existing directory; LoadGen ignores a missing one and then aborts.
 
+        take: in accuracy mode, given the sample indices and the outputs of an inference, as
+            :class:`Complete` gives them, and returns the bytes of each sample's answer for
+            LoadGen's accuracy log, each contiguous.
+
     Raises:
         RunError or whatever the runner raised first.
     """
     if not output_dir.is_dir():
         raise RunError(f"LoadGen's output directory {output_dir} does not exist")
     test = _Test()
-    runner.start(lambda: _completer(progress), test.fail)
-    sut = lg.ConstructFastSUT(runner.issue, runner.flush)
+    if take is None:
+        runner.start(lambda: _completer(progress), test.fail)
+        issue: Callable[[Sequence[int], Sequence[int]], None] = runner.issue
+    else:
+        indices_by_id: dict[int, int] = {}
+        runner.start(lambda: _accuracy_completer(progress, take, indices_by_id), test.fail)
+        issue = _remembering(runner, indices_by_id)
+    sut = lg.ConstructFastSUT(issue, runner.flush)
     qsl = lg.ConstructQSL(
         samples.count(), samples.resident(), test.guard(samples.load), test.guard(samples.unload)
     )
@@ -53,6 +66,8 @@ def run_test(
 
     # Made here: an error in the other thread would leave this one waiting for ever.
     told = _settings(settings)
+    if take is not None:
+        told.mode = lg.TestMode.AccuracyOnly
 
     def start() -> None:
         # An explicit empty audit file, or an audit.config in the current directory would be used.
@@ -60,7 +75,7 @@ def run_test(
         test.over.set()
 
     # Offline's ids are one list of millions: each time the collector walks it, the test stands
-    # still. Nothing in a query's way makes cycles, and this process ends after its test.
+    # still. Nothing in a query's way makes cycles.
     gc.disable()
     # StartTest cannot be interrupted; in a thread of its own it leaves this one free to end the
     # process when a worker fails.
@@ -68,7 +83,7 @@ def run_test(
     test.over.wait()
     if test.error is not None:
         raise test.error
-    runner.close()
+    gc.enable()
     lg.DestroyFastSUT(sut)
     lg.DestroyQSL(qsl)
 
@@ -124,6 +139,41 @@ def _completer(progress: Progress) -> Complete:
             consume(map(set_id, pooled, ids))
             done(pooled)
         answered += count
+        words[position] = answered
+
+    return complete
+
+
+def _remembering(
+    runner: Runner, indices_by_id: dict[int, int]
+) -> Callable[[Sequence[int], Sequence[int]], None]:
+    """The runner's ``issue``, which first notes what each id stands for."""
+
+    def issue(ids: Sequence[int], indices: Sequence[int]) -> None:
+        indices_by_id.update(zip(ids, indices, strict=True))
+        runner.issue(ids, indices)
+
+    return issue
+
+
+def _accuracy_completer(progress: Progress, take: Take, indices_by_id: dict[int, int]) -> Complete:
+    """One worker's way to tell LoadGen, with the bytes of the answers."""
+    words, position = progress.counter()
+    answered = 0
+
+    def complete(ids: Sequence[int], outputs: Callable[[], Sequence[Array]]) -> None:
+        nonlocal answered
+        # LoadGen reuses ids once they are completed, so each is forgotten before.
+        indices = [indices_by_id.pop(identity) for identity in ids]
+        data = take(indices, outputs())
+        # LoadGen copies the data before it returns; until then ``data`` keeps it alive.
+        lg.QuerySamplesComplete(
+            [
+                lg.QuerySampleResponse(identity, each.ctypes.data, each.nbytes)
+                for identity, each in zip(ids, data, strict=True)
+            ]
+        )
+        answered += len(ids)
         words[position] = answered
 
     return complete

@@ -7,7 +7,13 @@ import os
 import platform
 from pathlib import Path
 
-__all__ = ["available_cores", "describe_host", "describe_packages", "last_level_cache_bytes"]
+__all__ = [
+    "available_cores",
+    "available_memory_bytes",
+    "describe_host",
+    "describe_packages",
+    "last_level_cache_bytes",
+]
 
 _PACKAGES = (
     "loadgen-generic",
@@ -27,6 +33,19 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def available_memory_bytes() -> int:
+    """Memory that can be taken without swapping, within the limit of the container if any."""
+    import psutil
+
+    available = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text())  # "max" where there is none
+        return min(available, max(0, limit - int((group / "memory.current").read_text())))
+    except (OSError, ValueError):
+        return available
 
 
 def last_level_cache_bytes() -> int:

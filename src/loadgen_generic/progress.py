@@ -25,7 +25,8 @@ class Phase(enum.IntEnum):
     WARMING_UP = 3
     PROBING = 4
     TESTING = 5
-    FINISHING = 6
+    VERIFYING = 6
+    FINISHING = 7
 
 
 class Progress:

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from loadgen_generic.errors import LoadgenGenericError
+from loadgen_generic.errors import LoadgenGenericError, RunError
 from loadgen_generic.flags import parse_config
 from loadgen_generic.report.terminal import TerminalObserver, print_result
 from loadgen_generic.results.result import write_json
@@ -21,7 +21,8 @@ def main(request: str) -> int:
     Args:
         request: path of a JSON file with ``options`` (flag to value) and ``report``, the file
             to write the outcome to: ``{"status": "ok", "result_json": PATH}`` or
-            ``{"status": "error", "exit_code": N, "error": TEXT}``.
+            ``{"status": "error", "exit_code": N, "error": TEXT}``, with ``result_json`` as well
+            after a failed verification.
     """
     content = json.loads(Path(request).read_text(encoding="utf-8"))
     report = Path(content["report"])
@@ -33,5 +34,10 @@ def main(request: str) -> int:
         write_json(report, {"status": "error", "exit_code": error.exit_code, "error": str(error)})
         return error.exit_code
     print_result(result)
-    write_json(report, {"status": "ok", "result_json": str(result.path)})
-    return 0
+    outcome: dict[str, object] = {"status": "ok", "result_json": str(result.path)}
+    code = 0
+    if result.verification is not None and not result.verification.passed:
+        code = RunError.exit_code
+        outcome |= {"status": "error", "exit_code": code, "error": result.verification.sentence}
+    write_json(report, outcome)
+    return code

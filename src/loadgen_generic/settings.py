@@ -74,19 +74,24 @@ def needs_probe(config: BenchmarkConfig) -> bool:
 
     A count of samples sizes the test by itself, except that Server needs an arrival rate.
     """
+    if config.mode == "accuracy" and config.scenario != "Server":
+        return False
     if config.scenario == "Server":
         rate = config.target_qps or config.loadgen_expected_qps
         return rate is None or config.target_latency_ms is None
     return config.loadgen_expected_qps is None and duration_sec(config) > 0
 
 
-def plan_settings(config: BenchmarkConfig, estimate: Estimate | None) -> TestSettings:
+def plan_settings(
+    config: BenchmarkConfig, estimate: Estimate | None, distinct_samples: int = 0
+) -> TestSettings:
     """Turn the request and the probe's estimate into LoadGen's numbers.
 
     Args:
         config: the request.
         estimate: throughput in samples/s and latency of a lone query; None where
             :func:`needs_probe` said that none is needed.
+        distinct_samples: how many there are, each of which accuracy mode answers once.
 
     Raises:
         RequestError: the numbers together cannot make a test.
@@ -137,6 +142,8 @@ def plan_settings(config: BenchmarkConfig, estimate: Estimate | None) -> TestSet
                 remedy=f"Take at most {MOST_PREPARED_QUERIES * latency / 2:.0f} s, or give a "
                 "--loadgen_expected_qps that is nearer to the truth.",
             )
+    if config.mode == "accuracy":
+        notes = _accuracy_notes(config, distinct_samples)
     return TestSettings(
         scenario=scenario,
         min_duration_ms=round(duration * 1000),
@@ -151,6 +158,15 @@ def plan_settings(config: BenchmarkConfig, estimate: Estimate | None) -> TestSet
         seed=config.seed,
         notes=tuple(notes),
     )
+
+
+def _accuracy_notes(config: BenchmarkConfig, distinct_samples: int) -> list[str]:
+    sizes = ("samples", "loadgen_duration_sec", "min_query_count", "max_query_count")
+    given = [f"--{name}" for name in sizes if getattr(config, name) is not None]
+    note = f"accuracy mode answers each of the {distinct_samples} samples once"
+    if given:
+        note += f"; {', '.join(given)} cannot change that, --distinct_samples does"
+    return [note]
 
 
 def samples_per_query(config: BenchmarkConfig) -> int:

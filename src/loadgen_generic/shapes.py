@@ -95,6 +95,8 @@ def apply_shapes(
 def _shaped(spec: TensorSpec, text: str, sizes: dict[str, int]) -> TensorSpec:
     given = f"{spec.name}={text}"
     wanted = parse_shape(text)
+    if not spec.ranked:
+        return replace(spec, shape=wanted, ranked=True)
     if len(wanted) != len(spec.shape):
         raise RequestError(
             f"the model declares {spec.describe()}, with {len(spec.shape)} dimensions.",

@@ -22,7 +22,7 @@ from loadgen_generic.errors import InterruptedRunError, LoadgenGenericError, Req
 from loadgen_generic.results.result import Result, write_json
 from loadgen_generic.rundir import cache_dir, claim_run_dir
 
-__all__ = ["ERROR_FILE", "requested", "run"]
+__all__ = ["ERROR_FILE", "find_model", "requested", "run"]
 
 ERROR_FILE = "error.json"
 _REQUEST = "request.json"
@@ -43,7 +43,8 @@ def run(config: BenchmarkConfig, observer: Observer | None = None) -> Result:
     """
     observer = observer or SilentObserver()
     with _interruptible():
-        model_path = _find_model(config)
+        model_path = find_model(config)
+        _check_verify(config.verify)
         run_dir = claim_run_dir(config.output_dir, f"{_name(config)}-{config.scenario}")
         write_json(run_dir / _REQUEST, requested(config))
         try:
@@ -74,7 +75,7 @@ def _run_until_long_enough(
         ours_to_mend = config.loadgen_expected_qps is None and set(flags) == {
             "loadgen_expected_qps"
         }
-        if result.valid or not ours_to_mend or attempt == _MOST_ATTEMPTS:
+        if result.valid is not False or not ours_to_mend or attempt == _MOST_ATTEMPTS:
             break
         rate = float(flags["loadgen_expected_qps"])
         observer.note(
@@ -91,7 +92,7 @@ def requested(config: BenchmarkConfig) -> dict[str, Any]:
     return config.model_dump(exclude_unset=True)
 
 
-def _find_model(config: BenchmarkConfig) -> str:
+def find_model(config: BenchmarkConfig) -> str:
     """The path of the model file; empty for a backend that needs none."""
     if config.model_path is not None:
         path = Path(config.model_path).expanduser()
@@ -118,6 +119,17 @@ def _find_model(config: BenchmarkConfig) -> str:
     raise RequestError(
         "no model was named. Give the path of an ONNX model (--model_path FILE), or --model demo "
         "for a ResNet-50 that is built on the spot."
+    )
+
+
+def _check_verify(against: str | None) -> None:
+    if against in (None, "data", "reference") or Path(against).is_file():
+        return
+    raise RequestError(
+        "this is neither data nor reference, and there is no such file.",
+        flag="verify",
+        value=against,
+        remedy="Give one of these words, or the path of an ONNX model.",
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from loadgen_generic.elements import why_not_fed
 from loadgen_generic.errors import RequestError
 from loadgen_generic.values import NO_HINTS, Hints, Values, default_values
 
@@ -18,6 +19,8 @@ __all__ = [
     "ModelSignature",
     "SamplePlan",
     "TensorSpec",
+    "axis_key",
+    "open_dimensions",
     "plan_samples",
 ]
 
@@ -29,16 +32,20 @@ Dim = int | str | None  # fixed, symbolic, or unknown and unnamed
 class TensorSpec:
     """One input or output as the model declares it.
 
-    ``dtype`` is None for an element type that has no numpy equivalent here; ``element_type``
-    is the runtime's own word for it, such as ``tensor(float)``.
+    ``dtype`` is None for what is not a tensor of a known element type; ``element_type`` is the
+    runtime's own word for it, such as ``tensor(float)``. ``ranked`` is False for an input that
+    declares no shape at all; ``shape`` is empty then, as it is for a scalar.
     """
 
     name: str
     element_type: str
     dtype: np.dtype[np.generic] | None
     shape: tuple[Dim, ...]
+    ranked: bool = True
 
     def describe(self) -> str:
+        if not self.ranked:
+            return f"{self.name}: {self.element_type}, no shape declared"
         dims = "x".join("?" if d is None else str(d) for d in self.shape)
         return f"{self.name}: {self.element_type}[{dims}]"
 
@@ -74,7 +81,8 @@ class InputPlan:
             fed = f"always {self.array} (the graph)"
         else:
             fed = (self.values or default_values(self.dtype)).describe()
-        return f"{self.dtype.name}[{'x'.join(map(str, self.shape))}], {fed}"
+        name = "string" if self.dtype.kind == "U" else self.dtype.name
+        return f"{name}[{'x'.join(map(str, self.shape))}], {fed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +143,9 @@ def plan_samples(
                 value=name,
                 remedy=f"Its symbolic dimensions are: {', '.join(sorted(names)) or 'none'}.",
             )
-    batch = None if batch_dim == "none" else _batch_dimension(signature, sizes)
+    # What must hold exactly one thing, such as a shape, is not stacked into a batch.
+    unbatched = batch_dim == "none" or bool(hints.arrays)
+    batch = None if unbatched else _batch_dimension(signature, sizes)
     if batch_dim not in ("auto", "none", batch):
         raise RequestError(
             "this is not the leading dimension of every input, or --dim gives it a size.",
@@ -145,12 +155,14 @@ def plan_samples(
     plans = []
     for spec in signature.inputs:
         if spec.dtype is None:
+            raise RequestError(f"input {spec.describe()} {why_not_fed(spec.element_type)}")
+        if not spec.ranked:
             raise RequestError(
-                f"input {spec.describe()} has an element type that cannot be generated here. "
-                "Inputs of float, integer and bool tensors can."
+                f"input {spec.describe()}, so not even its number of dimensions is known. Give "
+                f"it with --shape {spec.name}=SIZExSIZE, or --shape {spec.name}= for a scalar."
             )
         dims = spec.shape if batch is None else spec.shape[1:]
-        if batch_dim == "none" and dims and not isinstance(dims[0], int) and dims[0] not in sizes:
+        if batch_dim == "none" and dims and _is_open(spec, 0, sizes, hints):
             dims = (1, *dims[1:])
         shape = _resolve(spec, dims, len(spec.shape) - len(dims), sizes, hints)
         values, array = hints.values.get(spec.name), hints.arrays.get(spec.name)
@@ -163,6 +175,34 @@ def plan_samples(
     )
 
 
+def axis_key(name: str, axis: int) -> str:
+    """How a dimension of an input is called that has no name of its own."""
+    return f"{name}[{axis}]"
+
+
+def open_dimensions(
+    signature: ModelSignature, sizes: Mapping[str, int], batch_dim: str
+) -> dict[str, list[tuple[str, int]]]:
+    """The dimensions that have no size and are not the batch, with each input and axis that has
+    them, by their name or their :func:`axis_key`."""
+    batch = None if batch_dim == "none" else _batch_dimension(signature, sizes)
+    places: dict[str, list[tuple[str, int]]] = {}
+    for spec in signature.inputs:
+        for axis, dim in enumerate(spec.shape):
+            leads = axis == 0 and (batch is not None or batch_dim == "none")
+            if not leads and _is_open(spec, axis, sizes, NO_HINTS):
+                key = str(dim or axis_key(spec.name, axis))
+                places.setdefault(key, []).append((spec.name, axis))
+    return places
+
+
+def _is_open(spec: TensorSpec, axis: int, sizes: Mapping[str, int], hints: Hints) -> bool:
+    dim = spec.shape[axis]
+    if isinstance(dim, str) and dim:
+        return dim not in sizes and dim not in hints.dims
+    return not isinstance(dim, int) and (spec.name, axis) not in hints.axes
+
+
 def _batch_dimension(signature: ModelSignature, sizes: Mapping[str, int]) -> int | str | None:
     """The leading dimension if it is the batch: its size, its name, or "" if it has none."""
     if not signature.inputs or any(not spec.shape for spec in signature.inputs):
@@ -173,7 +213,7 @@ def _batch_dimension(signature: ModelSignature, sizes: Mapping[str, int]) -> int
     first = leading.pop()
     if isinstance(first, int):
         outputs = {spec.shape[0] if spec.shape else None for spec in signature.outputs}
-        return first if outputs == {first} else None
+        return first if first and outputs == {first} else None
     return None if first in sizes else first or ""
 
 
@@ -183,8 +223,8 @@ def _resolve(
     """Sizes of the dimensions from axis ``first`` on."""
     resolved = []
     for axis, dim in enumerate(dims, first):
-        size = dim if isinstance(dim, int) else sizes.get(dim or "") or hints.dims.get(dim or "")
-        if size is None and dim is None:
+        size = dim if isinstance(dim, int) else sizes.get(dim or "", hints.dims.get(dim or ""))
+        if size is None and not dim:
             size = hints.axes.get((spec.name, axis))
         if size is None:
             wanted = [

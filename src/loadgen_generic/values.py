@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from loadgen_generic.elements import kind_of, limits
+
 __all__ = ["NO_HINTS", "Hints", "Values", "default_values", "wished_values"]
 
 _DEFAULT_LIMIT = 10  # integers without any demand on them
+_WORDS = 10**8
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,19 @@ NO_HINTS = Hints()
 
 
 def default_values(dtype: np.dtype[np.generic]) -> Values:
-    """Floats in [0, 1), small integers, coin tosses."""
-    if dtype.kind == "b":
+    """Floats in [0, 1), small integers, coin tosses, words by their number."""
+    kind = kind_of(dtype)
+    if kind == "b":
         return Values("uniform", 0, 2, "true or false")
-    if dtype.kind in "iu":
-        return Values("uniform", 0, _DEFAULT_LIMIT, "small integers")
+    if kind == "U":
+        return Values("uniform", 0, _WORDS, "numbers of made-up words")
+    least, most = limits(dtype)
+    if kind in "iu":
+        return Values("uniform", 0, min(_DEFAULT_LIMIT, most + 1), "small integers")
+    if least > 0:
+        return Values("uniform", 1 / 16, 16, "powers of two, the only ones it has")
+    if most < _DEFAULT_LIMIT:
+        return Values("uniform", 0, most, "the few that it has")
     return Values("uniform", 0, 1, "the default")
 
 

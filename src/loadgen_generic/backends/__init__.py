@@ -29,6 +29,7 @@ class BackendSpec:
         execution_mode: ``sequential`` or ``parallel``.
         sizes: sizes of symbolic dimensions other than the batch.
         options: free key-value settings of the backend.
+        optimize: whether the engine may rewrite the graph.
     """
 
     name: str
@@ -39,6 +40,7 @@ class BackendSpec:
     execution_mode: str
     sizes: dict[str, int] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
+    optimize: bool = True
 
 
 def create_backend(spec: BackendSpec) -> Backend:

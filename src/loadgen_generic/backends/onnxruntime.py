@@ -1,44 +1,30 @@
-"""ONNX Runtime, through bound buffers."""
+"""ONNX Runtime: the session, what it says of the model, and its errors in plain words."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
-import numpy as np
 import onnxruntime as ort
 
 from loadgen_generic.backends import BackendSpec
+from loadgen_generic.backends.ortworkers import check_outputs, make_worker
+from loadgen_generic.backends.wire import inputs_without_shape
+from loadgen_generic.elements import ELEMENTS
 from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError
-from loadgen_generic.seams import Batch
-from loadgen_generic.tensors import Array, Dim, ModelSignature, TensorSpec
+from loadgen_generic.seams import Worker
+from loadgen_generic.tensors import Dim, ModelSignature, TensorSpec
 
-__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeWorker", "resolve_provider"]
+__all__ = ["OnnxRuntimeBackend", "resolve_provider"]
 
-ELEMENT_TYPES: dict[str, type[np.generic]] = {
-    "tensor(bool)": np.bool_,
-    "tensor(double)": np.float64,
-    "tensor(float)": np.float32,
-    "tensor(float16)": np.float16,
-    "tensor(int8)": np.int8,
-    "tensor(int16)": np.int16,
-    "tensor(int32)": np.int32,
-    "tensor(int64)": np.int64,
-    "tensor(uint8)": np.uint8,
-    "tensor(uint16)": np.uint16,
-    "tensor(uint32)": np.uint32,
-    "tensor(uint64)": np.uint64,
-}
 _MODES = {
     "sequential": ort.ExecutionMode.ORT_SEQUENTIAL,
     "parallel": ort.ExecutionMode.ORT_PARALLEL,
 }
-Shapes = tuple[tuple[int, ...], ...]  # of every input
-_SHAPE_KEYS: dict[Shapes, int] = {}
 # "/path/file.cc:46 void f(const T&) What happened": what comes before "What happened".
 _CPP_SOURCE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z])", re.DOTALL)
+_ERROR_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_UNREGISTERED = re.compile(r"MLDataType for: (\S+) is not currently registered")
 _ERRORS_ONLY = 3  # ONNX Runtime's log severity
 _INSTALL = {
     "CUDAExecutionProvider": "Install onnxruntime-gpu in place of onnxruntime, on a machine with "
@@ -62,6 +48,8 @@ class OnnxRuntimeBackend:
         options.intra_op_num_threads = self._spec.intra_op_threads
         options.inter_op_num_threads = self._spec.inter_op_threads
         options.execution_mode = _MODES[self._spec.execution_mode]
+        if not self._spec.optimize:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         for key, value in self._spec.options.items():
             options.add_session_config_entry(key, value)
         try:
@@ -79,13 +67,11 @@ class OnnxRuntimeBackend:
                 "driver or its device are missing; harness.log in the output directory has ONNX "
                 "Runtime's own words."
             )
-        return ModelSignature(
-            tuple(_spec_of(node) for node in self._session.get_inputs()),
-            tuple(_spec_of(node) for node in self._session.get_outputs()),
-        )
+        check_outputs(self._session)
+        return _signature(self._session, self._spec.model_path)
 
-    def worker(self) -> OnnxRuntimeWorker:
-        return OnnxRuntimeWorker(self._loaded())
+    def worker(self) -> Worker:
+        return make_worker(self._loaded())
 
     def effective(self) -> dict[str, object]:
         options = self._loaded().get_session_options()
@@ -110,71 +96,6 @@ class OnnxRuntimeBackend:
         if self._session is None:
             raise RuntimeError("load() first")
         return self._session
-
-
-class OnnxRuntimeWorker:
-    """Runs batches through IOBinding, one binding for each batch size.
-
-    Inputs are the pool's own memory. Outputs of known shape go to buffers that all batches of
-    one size share; the others ONNX Runtime allocates.
-    """
-
-    def __init__(self, session: ort.InferenceSession) -> None:
-        self._session = session
-        self._inputs = session.get_inputs()
-        self._outputs = session.get_outputs()
-        self._names = [node.name for node in self._inputs]
-        self._bindings: dict[int, tuple[ort.IOBinding, Sequence[Array] | None]] = {}
-        self._bound: Batch | None = None
-        self._run = session.run_with_iobinding
-
-    def infer(self, batch: Batch) -> None:
-        if batch is not self._bound:
-            self._bind(batch)
-        self._run(self._binding)
-
-    def outputs(self) -> Sequence[Array]:
-        if self._buffers is not None:
-            return self._buffers
-        return cast("list[Array]", self._binding.copy_outputs_to_cpu())
-
-    def _bind(self, batch: Batch) -> None:
-        handle = batch.handle
-        if handle is None:
-            # A ready OrtValue is bound again at a tenth of the price of a pointer.
-            values = [ort.OrtValue.ortvalue_from_numpy(array) for array in batch.arrays]
-            key = _shape_key(tuple(array.shape for array in batch.arrays))
-            handle = batch.handle = list(zip(self._names, values, strict=True)), key
-        named, key = cast("tuple[list[tuple[str, ort.OrtValue]], int]", handle)
-        if key not in self._bindings:
-            self._bindings[key] = self._bind_outputs(batch)
-        self._binding, self._buffers = self._bindings[key]
-        for name, value in named:
-            self._binding.bind_ortvalue_input(name, value)
-        self._bound = batch
-
-    def _bind_outputs(self, batch: Batch) -> tuple[ort.IOBinding, Sequence[Array] | None]:
-        binding = self._session.io_binding()
-        symbols = {
-            name: size
-            for node, array in zip(self._inputs, batch.arrays, strict=True)
-            for name, size in zip(node.shape, array.shape, strict=True)
-            if isinstance(name, str)
-        }
-        buffers: list[Array] = []
-        for node in self._outputs:
-            buffer = _output_buffer(node, symbols)
-            if buffer is None:
-                binding.bind_output(node.name, "cpu")
-            else:
-                binding.bind_ortvalue_output(node.name, ort.OrtValue.ortvalue_from_numpy(buffer))
-                buffers.append(buffer)
-        return binding, buffers if len(buffers) == len(self._outputs) else None
-
-
-def _shape_key(shapes: Shapes) -> int:
-    """A small integer for the shapes of all inputs: hashing them would cost each query."""
-    return _SHAPE_KEYS.setdefault(shapes, len(_SHAPE_KEYS))
 
 
 def resolve_provider(name: str) -> str:
@@ -202,31 +123,48 @@ def resolve_provider(name: str) -> str:
     return str(full)
 
 
-def _spec_of(node: ort.NodeArg) -> TensorSpec:
-    dtype = ELEMENT_TYPES.get(node.type)
+def _signature(session: ort.InferenceSession, model_path: str) -> ModelSignature:
+    nodes = session.get_inputs()
+    # ONNX Runtime gives no dimensions for a scalar and for an input that declares no shape.
+    unclear = any(not node.shape and node.type in ELEMENTS for node in nodes)
+    unranked = inputs_without_shape(model_path) if unclear else set()
+    return ModelSignature(
+        tuple(_spec_of(node, node.name not in unranked) for node in nodes),
+        tuple(_spec_of(node) for node in session.get_outputs()),
+    )
+
+
+def _spec_of(node: ort.NodeArg, ranked: bool = True) -> TensorSpec:
+    element = ELEMENTS.get(node.type)
     shape: tuple[Dim, ...] = tuple(node.shape)
-    return TensorSpec(node.name, node.type, None if dtype is None else np.dtype(dtype), shape)
-
-
-def _output_buffer(node: ort.NodeArg, symbols: dict[str, int]) -> Array | None:
-    """A buffer for an output whose shape follows from the inputs' symbolic dimensions."""
-    dtype = ELEMENT_TYPES.get(node.type)
-    shape = [dim if isinstance(dim, int) else symbols.get(dim or "", -1) for dim in node.shape]
-    if dtype is None or any(size < 0 for size in shape):
-        return None
-    return np.empty(shape, dtype)
+    return TensorSpec(node.name, node.type, element.dtype if element else None, shape, ranked)
 
 
 def _explain(error: Exception, model_path: str, provider: str) -> LoadgenGenericError:
     kind, text = type(error).__name__, str(error)
     name = Path(model_path).name
     detail = _CPP_SOURCE.sub("", text.rpartition(" failed:")[2] or text).strip()
+    detail = _ERROR_CODE.sub("", detail)
     if kind == "InvalidProtobuf" or "No graph was found" in text:
         return RequestError(
             "this is not an ONNX model, or only a part of one.",
             flag="modelpath",
             value=model_path,
             remedy="Check that the file was copied or downloaded whole.",
+        )
+    unregistered = _UNREGISTERED.search(text)
+    if unregistered is not None:
+        return RequestError(
+            f"the model uses the element type {unregistered[1]}, which onnxruntime "
+            f"{ort.__version__} does not have.",
+            flag="modelpath",
+            value=model_path,
+            remedy="Export it with another type, such as complex numbers as pairs of floats.",
+        )
+    if kind == "NotImplemented":
+        return RunError(
+            f"{name}: onnxruntime {ort.__version__} knows an operator of the model, but not for "
+            f"its element types: {detail}. Export this part of the model with other ones."
         )
     if "No Op registered" in text or "is not a registered function" in text:
         return RunError(

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pydantic import model_validator
 from pydantic.fields import FieldInfo
 
+from loadgen_generic.config.answers import AnswerOptions
+from loadgen_generic.config.data import DataOptions
 from loadgen_generic.config.dispatch import DispatchOptions
 from loadgen_generic.config.inputs import InputOptions
 from loadgen_generic.config.model import ModelOptions
@@ -25,7 +27,14 @@ __all__ = ["ONE_AT_A_TIME", "SCENARIOS", "BenchmarkConfig", "choices", "options"
 
 # pydantic lists the fields of the last base first.
 class BenchmarkConfig(
-    RunOptions, SessionOptions, DispatchOptions, TestOptions, InputOptions, ModelOptions
+    RunOptions,
+    SessionOptions,
+    DispatchOptions,
+    AnswerOptions,
+    TestOptions,
+    DataOptions,
+    InputOptions,
+    ModelOptions,
 ):
     """One run, as it was asked for. ``None`` always means: choose for me."""
 
@@ -43,6 +52,21 @@ class BenchmarkConfig(
                 f"--model {self.model} and --modelpath {self.model_path} both name a model; "
                 "leave one out"
             )
+        contradiction = self.data_contradiction() or self.answers_contradiction()
+        if contradiction:
+            raise ValueError(contradiction)
+        generated = {
+            "range": self.value_range,
+            "fill": self.fill,
+            "distribution": self.distribution,
+        }
+        for flag, pairs in generated.items():
+            if self.dataset is not None and pairs:
+                name, value = next(iter(pairs.items()))
+                raise ValueError(
+                    f"--{flag} {name}={value} and --dataset {self.dataset} both say what "
+                    f"{name} is fed with; leave one out"
+                )
         fewest, most = self.min_query_count, self.max_query_count
         if fewest and most and fewest > most:
             raise ValueError(f"--min_query_count {fewest} is more than --max_query_count {most}")

@@ -11,7 +11,7 @@ from loadgen_generic.progress import Phase
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from loadgen_generic.results.result import Result
+    from loadgen_generic.results.result import Result, Verification
 
 __all__ = ["TerminalObserver", "print_result"]
 
@@ -22,6 +22,7 @@ _PHASES = {
     Phase.WARMING_UP: "warming up",
     Phase.PROBING: "probing the model's speed",
     Phase.TESTING: "LoadGen test",
+    Phase.VERIFYING: "looking at the answers",
     Phase.FINISHING: "finishing",
 }
 _SHOWN_PERCENTILES = ("p50", "p90", "p99", "p99.9")
@@ -102,15 +103,34 @@ def print_result(result: Result, stream: TextIO | None = None) -> None:
         f"batch {effective['batch_size']}, {provider}"
     )
     rows = [("result", str(result.path))]
-    if result.scenario != "Offline":
+    if result.scenario != "Offline" and latency:
         rows.insert(0, ("latency", latency))
     rows.insert(
         0,
         ("run by", run_by),
     )
+    if result.verification is not None:
+        rows.insert(0, ("answers", _verified(result.verification)))
+    if result.accuracy is not None and result.accuracy.outputs_file:
+        rows.append(("outputs", result.accuracy.outputs_file))
     if result.next_command:
         rows.append(("try next", result.next_command))
     print(result.verdict, file=out)
     for name, text in rows:
         print(f"  {name + ':':<10} {text}", file=out)
     out.flush()
+
+
+def _verified(found: Verification) -> str:
+    """The outcome, and how near the outputs are."""
+    text = found.sentence
+    if found.passed:
+        errors = [each.max_abs_error for each in found.outputs if each.max_abs_error is not None]
+        cosines = [each.min_cosine for each in found.outputs if each.min_cosine is not None]
+        if errors:
+            text += f"; largest error {max(errors):.3g}"
+        if cosines:
+            text += f", least cosine similarity {min(cosines):.6g}"
+    if found.accuracy is not None:
+        text += f"; top-1 {100 * found.accuracy:.4g} % of their labels"
+    return text

@@ -10,9 +10,16 @@ from typing import Any
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RunError
 from loadgen_generic.machine import describe_host, describe_packages
-from loadgen_generic.results.detail_log import HEADLINES, read_detail_log
-from loadgen_generic.results.result import ConfigPair, Metric, ModelFacts, Result
-from loadgen_generic.results.verdict import judge
+from loadgen_generic.results.detail_log import ACCURACY_MODE, HEADLINES, DetailLog, read_detail_log
+from loadgen_generic.results.result import (
+    Accuracy,
+    ConfigPair,
+    Metric,
+    ModelFacts,
+    Result,
+    Verification,
+)
+from loadgen_generic.results.verdict import judge, judge_accuracy
 
 __all__ = ["LOADGEN_LOGS", "build_result", "set_logs_aside"]
 
@@ -34,7 +41,7 @@ def build_result(
     """Read LoadGen's logs in ``run_dir`` and judge them.
 
     Args:
-        facts: what the measured process told of itself before the test.
+        facts: what the measured process told of itself before the test, and of the answers after it.
 
     Returns:
         The result, and the flags that would make it valid.
@@ -45,8 +52,12 @@ def build_result(
     log = read_detail_log(run_dir / LOADGEN_LOGS["detail"])
     if log.scenario != config.scenario:
         raise RunError(f"LoadGen ran {log.scenario} though {config.scenario} was asked for")
-    headline = HEADLINES[log.scenario]
-    verdict = judge(log)
+    answers = facts.get("answers", {})
+    accuracy = Accuracy(**answers["accuracy"]) if "accuracy" in answers else None
+    verification = Verification(**answers["verification"]) if "verification" in answers else None
+    if (log.mode == ACCURACY_MODE) != (accuracy is not None):
+        raise RunError(f"LoadGen ran in mode {log.mode} though {config.mode} was asked for")
+    verdict = judge_accuracy(accuracy) if accuracy is not None else judge(log)
     result = Result(
         started_at=started_at,
         scenario=log.scenario,
@@ -54,12 +65,10 @@ def build_result(
         valid=verdict.valid,
         invalid_reasons=list(verdict.reasons),
         verdict=verdict.sentence,
-        next_command=_command(requested, verdict.next_flags) if not verdict.valid else "",
-        metric=Metric(
-            name=headline.key, value=float(log.values.get(headline.key, 0)), unit=headline.unit
-        ),
-        latency_ns=log.latency_ns(),
-        samples_completed=log.samples,
+        next_command="" if verdict.valid else _command(requested, verdict.next_flags),
+        metric=_speed(log) if accuracy is None else _accuracy_metric(accuracy),
+        latency_ns=log.latency_ns() if accuracy is None else {},
+        samples_completed=log.samples if accuracy is None else accuracy.samples,
         queries_completed=log.queries,
         duration_s=log.duration_sec,
         config=ConfigPair(requested=dict(requested), effective=dict(facts["effective"])),
@@ -74,8 +83,22 @@ def build_result(
             for name, file in LOADGEN_LOGS.items()
             if (run_dir / file).exists()
         },
+        accuracy=accuracy,
+        verification=verification,
     )
     return result, verdict.next_flags
+
+
+def _speed(log: DetailLog) -> Metric:
+    headline = HEADLINES[log.scenario]
+    value = float(log.values.get(headline.key, 0))
+    return Metric(name=headline.key, value=value, unit=headline.unit)
+
+
+def _accuracy_metric(accuracy: Accuracy) -> Metric:
+    if accuracy.top_1 is None:
+        return Metric(name="samples_answered", value=accuracy.samples, unit="samples")
+    return Metric(name="top_1_accuracy", value=100 * accuracy.top_1, unit="%")
 
 
 def set_logs_aside(run_dir: Path, attempt: int) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 
 from loadgen_generic.errors import RunError
 
-__all__ = ["HEADLINES", "DetailLog", "Headline", "read_detail_log"]
+__all__ = ["ACCURACY_MODE", "HEADLINES", "DetailLog", "Headline", "read_detail_log"]
 
+ACCURACY_MODE = "AccuracyOnly"
 _PREFIX = ":::MLLOG "
 # LoadGen divides by the time between the first query and the last, which is zero for one query.
 _NOT_A_NUMBER = re.compile(r'"value": -?(nan|inf),')
@@ -66,7 +67,8 @@ class DetailLog:
 
     @property
     def duration_sec(self) -> float:
-        """From the first query to the last answer, to a millisecond."""
+        """From the first query to the last answer, to a millisecond; in an accuracy run of the
+        last set of samples."""
         begin, end = (self.values.get(key) for key in ("power_begin", "power_end"))
         if begin is None or end is None:
             return 0.0
@@ -121,6 +123,8 @@ def read_detail_log(path: Path) -> DetailLog:
             errors.append(str(value))
         if key == "result_invalid_reason":
             reasons.append(str(value).strip())
-    if "result_validity" not in values:
+    # An accuracy run has no verdict, only the times at which sets of samples began and ended.
+    last = "power_end" if values.get("effective_test_mode") == ACCURACY_MODE else "result_validity"
+    if last not in values:
         raise RunError(f"{path} ends before the result: the test did not finish")
     return DetailLog(values, tuple(errors), tuple(reasons))

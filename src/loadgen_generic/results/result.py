@@ -1,8 +1,10 @@
 """The typed result and its file, ``result.json``.
 
-History of the format:
+A new block that may be missing or null keeps the version of the format; a field that goes, or
+that changes what it means in the runs that had it, raises it. History:
 
-1  first version.
+1  first version; since then ``accuracy`` and ``verification``, null where they do not apply, and
+   in accuracy runs, which are new, ``valid`` is null.
 """
 
 from __future__ import annotations
@@ -16,7 +18,17 @@ from pydantic import BaseModel, ConfigDict
 
 from loadgen_generic.errors import RequestError
 
-__all__ = ["RESULT_FILE", "SCHEMA_VERSION", "Metric", "Result", "read_result", "write_json"]
+__all__ = [
+    "RESULT_FILE",
+    "SCHEMA_VERSION",
+    "Accuracy",
+    "Metric",
+    "OutputComparison",
+    "Result",
+    "Verification",
+    "read_result",
+    "write_json",
+]
 
 SCHEMA_VERSION = 1
 RESULT_FILE = "result.json"
@@ -50,24 +62,97 @@ class ModelFacts(_Record):
     outputs: list[str]
 
 
+class Accuracy(_Record):
+    """What an accuracy run found.
+
+    Attributes:
+        samples: that were answered.
+        labelled: of those, how many have a label.
+        judged: of those, how many have an output that looks like a classifier's: one axis and
+            two or more floats.
+        correct: of those, how many have the label's class as their largest value.
+        outputs_file: path of ``outputs.npz``; empty if it was not asked for.
+    """
+
+    samples: int
+    labelled: int
+    judged: int
+    correct: int
+    outputs_file: str = ""
+
+    @property
+    def top_1(self) -> float | None:
+        return self.correct / self.judged if self.judged else None
+
+
+class OutputComparison(_Record):
+    """One output of the model, over all samples that were compared.
+
+    Attributes:
+        element_type: numpy's name of it.
+        criterion: by what an answer passes, in words.
+        mismatches: samples that do not pass.
+        max_abs_error, max_rel_error: null where one of two values is not a finite number, or
+            the right one is 0.
+        min_cosine: least cosine similarity; null for strings.
+        top_1_agreement: share of samples where both name the same class; null unless it looks
+            like a classifier's output.
+    """
+
+    name: str
+    element_type: str
+    criterion: str
+    mismatches: int
+    max_abs_error: float | None
+    max_rel_error: float | None
+    min_cosine: float | None
+    top_1_agreement: float | None
+
+
+class Verification(_Record):
+    """Outputs of the measured runner against right ones.
+
+    Attributes:
+        against: ``data``, ``reference``, or the path of another model.
+        samples: that were compared.
+        failed_samples: of those, with an output that does not pass.
+        worst_sample, worst_output: furthest beyond what is allowed; -1 and empty if passed.
+        sentence: the outcome in plain words.
+        accuracy: top-1 on the labels of these samples; null without labels.
+    """
+
+    against: str
+    passed: bool
+    samples: int
+    failed_samples: int
+    worst_sample: int
+    worst_output: str
+    sentence: str
+    outputs: list[OutputComparison]
+    accuracy: float | None
+
+
 class Result(_Record):
     """One finished LoadGen test.
 
     Attributes:
-        valid: whether the numbers stand; ``invalid_reasons`` says why not.
+        valid: whether the numbers stand, ``invalid_reasons`` says why not; None in accuracy
+            mode, which measures no speed that could be valid.
         verdict: the result in one sentence.
         next_command: the command line to try next; empty if valid.
         latency_ns: ``min``, ``mean``, ``max``, ``p50`` ... ``p99.9``, in ns.
         duration_s: from the first query to the last answer.
         notes: the arithmetic behind the test's size.
         loadgen_logs: name to path of LoadGen's own files.
+        accuracy: in accuracy mode.
+        verification: where ``--verify`` asked for it.
     """
 
     schema_version: int = SCHEMA_VERSION
     started_at: str
     scenario: str
     mode: str
-    valid: bool
+    valid: bool | None
     invalid_reasons: list[str]
     verdict: str
     next_command: str
@@ -84,6 +169,8 @@ class Result(_Record):
     packages: dict[str, str]
     output_dir: str
     loadgen_logs: dict[str, str]
+    accuracy: Accuracy | None = None
+    verification: Verification | None = None
 
     @property
     def path(self) -> Path:

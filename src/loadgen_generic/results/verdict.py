@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from loadgen_generic.early_stopping import min_queries
 from loadgen_generic.results.detail_log import HEADLINES, DetailLog
+from loadgen_generic.results.result import Accuracy
 
-__all__ = ["Verdict", "format_value", "judge"]
+__all__ = ["Verdict", "format_value", "judge", "judge_accuracy"]
 
 _UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"))
 # How much further the next attempt goes than the arithmetic asks for.
@@ -19,13 +20,13 @@ _MARGIN = 1.2
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Attributes:
-    valid: LoadGen's own verdict, unless it logged errors.
+    valid: LoadGen's own verdict, unless it logged errors; None where speed is not judged.
     reasons: why not, one sentence each; empty if valid.
     sentence: the result in plain words.
     next_flags: the flags to add or change for a valid result; empty if valid or unknown.
     """
 
-    valid: bool
+    valid: bool | None
     reasons: tuple[str, ...]
     sentence: str
     next_flags: Mapping[str, str]
@@ -72,6 +73,23 @@ def judge(log: DetailLog) -> Verdict:
         reasons.extend(log.invalid_reasons or ("LoadGen gave no reason",))
     valid = log.valid and not reasons
     return Verdict(valid, tuple(reasons), _sentence(log, valid, reasons, percentile), flags)
+
+
+def judge_accuracy(accuracy: Accuracy) -> Verdict:
+    """What an accuracy run says: nothing about speed."""
+    if accuracy.top_1 is not None:
+        sentence = (
+            f"ACCURACY: top-1 {100 * accuracy.top_1:.4g} %, {accuracy.correct} of "
+            f"{accuracy.judged} labelled samples."
+        )
+    else:
+        why = (
+            "no output looks like a classifier's, so labels cannot be counted"
+            if accuracy.labelled
+            else "no labels came with the data, so this run does not say whether they are right"
+        )
+        sentence = f"ACCURACY: all {accuracy.samples} samples were answered; {why}."
+    return Verdict(None, (), sentence, {})
 
 
 def _more_queries(log: DetailLog, duration: float) -> dict[str, str]:

@@ -78,7 +78,7 @@ def probe(
         per_query: samples that LoadGen issues together; Offline's single query apart.
         beat: called after each inference.
     """
-    indices = range(samples.count())
+    indices = range(samples.resident())
     if scenario in ONE_AT_A_TIME:
         return measure_stream(runner, indices, per_query, beat)
     throughput = measure_burst(runner, indices, layout, scenario, beat)

@@ -27,7 +27,7 @@ class SharedLayout:
 
     path: str
     rows: int
-    arrays: tuple[tuple[str, tuple[int, ...], int], ...]  # dtype, shape, offset
+    arrays: tuple[tuple[np.dtype[np.generic], tuple[int, ...], int], ...]  # and shape, offset
     size: int
 
 
@@ -48,7 +48,7 @@ class SharedArrays:
         placed, offset = [], 0
         for dtype, sample in samples:
             shape = (rows, *sample)
-            placed.append((dtype.str, shape, offset))
+            placed.append((dtype, shape, offset))
             size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
             offset += -(-size // _ALIGNMENT) * _ALIGNMENT
         self._file = 0
@@ -82,7 +82,7 @@ def _map(file: int, layout: SharedLayout) -> tuple[Array, ...]:
     mapped = mmap.mmap(file, layout.size)
     return tuple(
         np.frombuffer(
-            mapped, np.dtype(dtype), count=int(np.prod(shape, dtype=np.int64)), offset=offset
+            mapped, dtype, count=int(np.prod(shape, dtype=np.int64)), offset=offset
         ).reshape(shape)
         for dtype, shape, offset in layout.arrays
     )

@@ -6,33 +6,46 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from loadgen_generic.machine import available_memory_bytes
+from loadgen_generic.samples.draw import draw
 from loadgen_generic.samples.library import Samples
-from loadgen_generic.tensors import Array, InputPlan, SamplePlan
-from loadgen_generic.values import default_values
+from loadgen_generic.tensors import Array, SamplePlan
 
 __all__ = ["SyntheticSamples", "pool_size"]
 
 # Bounds of the automatic pool. The lower one keeps samples distinct for large inputs, the upper
 # one keeps LoadGen's own bookkeeping small for tiny ones.
 _FEWEST, _MOST = 8, 1 << 18
+_FEWEST_LARGE, _LARGE_BYTES = 2, 2 << 30  # in so many bytes even fewer are enough
 _LARGEST_POOL_BYTES = 1 << 30
 # Offline goes round the pool in order; batches that divide it are never cut by its end.
 _MULTIPLE = 16
+_SHARE_OF_MEMORY = 4
+# From here on samples are drawn one by one, where they are needed.
+_LARGE_SAMPLE_BYTES = 1 << 20
+_PIECE = 1 << 20  # elements drawn at a time
 
 
-def pool_size(bytes_per_sample: int, cache_bytes: int) -> int:
+def pool_size(bytes_per_sample: int, cache_bytes: int, memory_bytes: int | None = None) -> int:
     """How many distinct samples to hold.
 
     More than twice the last-level cache, because inputs that stay in the cache would flatter
-    the model, within bounds that keep start-up short.
+    the model, within bounds that keep start-up short: 1 GiB, but at least 8 samples, or as few
+    as 2 where 8 take more than 2 GiB. In any case no more than a quarter of the memory holds,
+    if that is at least one.
 
     Args:
         bytes_per_sample: all inputs of one sample together.
         cache_bytes: size of the last-level cache.
+        memory_bytes: memory that is free; None to ask the system.
     """
-    wanted = 2 * cache_bytes // max(bytes_per_sample, 1) + 1
-    affordable = _LARGEST_POOL_BYTES // max(bytes_per_sample, 1)
-    return max(_FEWEST, min(-(-wanted // _MULTIPLE) * _MULTIPLE, affordable, _MOST))
+    size = max(bytes_per_sample, 1)
+    if memory_bytes is None:
+        memory_bytes = available_memory_bytes()
+    wanted = 2 * cache_bytes // size + 1
+    bounded = min(-(-wanted // _MULTIPLE) * _MULTIPLE, _LARGEST_POOL_BYTES // size, _MOST)
+    fewest = min(_FEWEST, max(_FEWEST_LARGE, _LARGE_BYTES // size))
+    return max(1, min(max(fewest, bounded), memory_bytes // _SHARE_OF_MEMORY // size))
 
 
 class SyntheticSamples(Samples):
@@ -63,10 +76,14 @@ class _SyntheticSource:
         return self._count
 
     def read(self, indices: Sequence[int], targets: Sequence[Array]) -> None:
+        if self._plan.bytes_per_sample >= _LARGE_SAMPLE_BYTES:
+            for row, index in enumerate(indices):
+                self._draw_into([target[row, ...] for target in targets], index)
+            return
         # Kept from the probe's load to the one of the test.
         fresh, self._fresh = self._fresh, None
         if fresh is None:
-            fresh = self._fresh = self._generate()
+            fresh = self._fresh = self._draw_all()
         order = np.asarray(indices, dtype=np.intp)
         for source, target in zip(fresh, targets, strict=True):
             np.take(source, order, axis=0, out=target[: len(order)], mode="clip")
@@ -77,30 +94,20 @@ class _SyntheticSource:
     def label(self, index: int) -> object:
         return None
 
-    def _generate(self) -> tuple[Array, ...]:
+    def _draw_all(self) -> tuple[Array, ...]:
         return tuple(
-            _generate(plan, self._count, np.random.default_rng([self._seed, position]))
+            draw(plan, (self._count, *plan.shape), np.random.default_rng([self._seed, position]))
             for position, plan in enumerate(self._plan.inputs)
         )
 
-
-def _generate(plan: InputPlan, count: int, random: np.random.Generator) -> Array:
-    shape, kind = (count, *plan.shape), plan.dtype.kind
-    values = plan.values or default_values(plan.dtype)
-    if plan.array is not None:
-        return np.broadcast_to(np.asarray(plan.array, plan.dtype), shape)
-    if values.kind == "constant":
-        return np.full(shape, values.low).astype(plan.dtype)
-    if values.kind == "normal":
-        middle, width = (values.low + values.high) / 2, values.high - values.low
-        drawn = np.clip(random.normal(middle, width / 6, shape), values.low, values.high)
-        return (np.floor(drawn) if kind in "biu" else drawn).astype(plan.dtype)
-    if kind in "iu":
-        return random.integers(int(values.low), int(values.high), shape, dtype=plan.dtype)
-    if kind == "b":
-        return random.integers(int(values.low), int(values.high), shape, np.uint8).astype(bool)
-    fine = np.float64 if plan.dtype.itemsize > 4 else np.float32
-    scaled = random.random(shape, dtype=fine)
-    if (values.low, values.high) != (0, 1):
-        scaled = scaled * fine(values.high - values.low) + fine(values.low)
-    return scaled.astype(plan.dtype, copy=False)
+    def _draw_into(self, sample: Sequence[Array], index: int) -> None:
+        """One large sample, piece by piece: nothing of its size is needed beside it."""
+        for position, (plan, target) in enumerate(zip(self._plan.inputs, sample, strict=True)):
+            if plan.array is not None:
+                target[...] = np.asarray(plan.array, plan.dtype)
+                continue
+            random = np.random.default_rng([self._seed, position, index])
+            flat = target.reshape(-1)
+            for start in range(0, flat.size, _PIECE):
+                piece = flat[start : start + _PIECE]
+                piece[...] = draw(plan, piece.shape, random)

@@ -1,0 +1,1 @@
+"""Looking at what the model answers: kept, compared, and counted against labels."""
