@@ -47,9 +47,9 @@ MAIN_VARIABLE = "LOADGEN_GENERIC_MAIN"
 PATH_FLAGS = ("modelpath", "output_dir", "dataset", "verify")
 PLACEHOLDER = "given"  # stays in env of a value that a dependency's condition looks at
 
-# What the harness imports, and how to see that it is there without importing it. Folders
-# in the current directory do not count.
-MODULES = ("mlperf_loadgen", "numpy", "onnx", "onnxruntime", "psutil", "pydantic", "rich")
+# What the harness imports, seen without importing it. Folders where we are do not count.
+MODULES = ("ml_dtypes", "mlperf_loadgen", "numpy", "onnx", "onnxruntime", "psutil", "pydantic")
+MODULES += ("rich",)
 LOOK_FOR_MODULES = """
 import sys
 sys.path[:] = [path for path in sys.path if path]

@@ -110,6 +110,7 @@ def test_dependencies_by_default(cm: Cm) -> None:
         "get,python3",
         "get,generic-python-lib,_psutil",
         "get,generic-python-lib,_package.numpy",
+        "get,generic-python-lib,_package.ml_dtypes",
         "get,generic-python-lib,_package.pydantic",
         "get,generic-python-lib,_package.rich",
         "get,generic-python-lib,_package.mlcommons-loadgen",
