@@ -48,8 +48,8 @@ PATH_FLAGS = ("modelpath", "output_dir", "dataset", "verify")
 PLACEHOLDER = "given"  # stays in env of a value that a dependency's condition looks at
 
 # What the harness imports, seen without importing it. Folders where we are do not count.
-MODULES = ("ml_dtypes", "mlperf_loadgen", "numpy", "onnx", "onnxruntime", "psutil", "pydantic")
-MODULES += ("rich",)
+MODULES: tuple[str, ...] = ("ml_dtypes", "mlperf_loadgen", "numpy", "onnx", "onnxruntime")
+MODULES += ("psutil", "pydantic", "rich")
 LOOK_FOR_MODULES = """
 import sys
 sys.path[:] = [path for path in sys.path if path]
