@@ -20,7 +20,7 @@ test: lint
 	@$(IN_VENV) "$(BIN)/python" -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 test-all: test
-	@$(IN_VENV) "$(BIN)/python" -m pytest -q -m slow
+	@$(IN_VENV) "$(BIN)/python" -m pytest -q -n 2 -m slow
 
 # Ours against plain ONNX Runtime and against the script that MLCommons ships; hours, and a quiet
 # machine. BENCH="--quick" for a look, BENCH="--help" for the rest.
