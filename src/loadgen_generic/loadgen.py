@@ -37,7 +37,6 @@ def run_test(
 
     Args:
         output_dir: an existing directory; LoadGen ignores a missing one and then aborts.
-
         take: in accuracy mode, given the sample indices and the outputs of an inference, as
             :class:`Complete` gives them, and returns the bytes of each sample's answer for
             LoadGen's accuracy log, each contiguous.
