@@ -49,7 +49,7 @@ def requests(draw: st.DrawFn) -> BenchmarkConfig:
 @st.composite
 def estimates(draw: st.DrawFn) -> Estimate:
     rate = draw(st.floats(1e-3, 1e7))
-    return Estimate(rate, draw(st.floats(1e-6, 100)), draw(st.integers(1, 10**6)))
+    return Estimate(rate, draw(st.floats(1e-6, 100)))
 
 
 def planned(config: BenchmarkConfig, estimate: Estimate) -> TestSettings:
@@ -143,7 +143,7 @@ def test_the_arithmetic_is_true(config: BenchmarkConfig, estimate: Estimate) -> 
 )
 def test_defaults(scenario: str, queries: int, percentile: float) -> None:
     config = BenchmarkConfig.model_validate({"scenario": scenario})
-    plan = plan_settings(config, Estimate(100.0, 0.02, 10))
+    plan = plan_settings(config, Estimate(100.0, 0.02))
     assert (plan.min_query_count, plan.percentile) == (queries, percentile)
     assert plan.max_query_count == 0
     assert plan.samples_per_query == (8 if scenario == "MultiStream" else 1)
@@ -152,7 +152,7 @@ def test_defaults(scenario: str, queries: int, percentile: float) -> None:
 
 
 def test_the_example_of_the_documentation() -> None:
-    plan = plan_settings(BenchmarkConfig(), Estimate(54.54, 0.0, 60))  # type: ignore[call-arg]
+    plan = plan_settings(BenchmarkConfig(), Estimate(54.54, 0.0))  # type: ignore[call-arg]
     assert plan.notes == ("599 samples = 1.1 x 10 s x 54.5 samples/s",)
 
 
@@ -194,12 +194,12 @@ def test_too_many_queries_to_prepare_is_refused() -> None:
 def test_less_than_a_query_a_day_is_refused(scenario: str, flag: str) -> None:
     config = BenchmarkConfig.model_validate({"scenario": scenario, flag: 1e-6})
     with pytest.raises(RequestError, match=f"--{flag} 1e-06: .*a day"):
-        plan_settings(config, Estimate(1.0, 1.0, 1))
+        plan_settings(config, Estimate(1.0, 1.0))
 
 
 @pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream"])
 def test_a_long_test_is_told_how_to_be_shorter(scenario: str) -> None:
     config = BenchmarkConfig.model_validate({"scenario": scenario})
-    plan = plan_settings(config, Estimate(8.0, 1.0, 3))
+    plan = plan_settings(config, Estimate(8.0, 1.0))
     shorter = [note for note in plan.notes if note.startswith("shorter: ")]
     assert bool(shorter) is (scenario == "MultiStream")

@@ -6,7 +6,18 @@ the value that was given and what to do instead.
 
 from __future__ import annotations
 
-__all__ = ["InterruptedRunError", "LoadgenGenericError", "RequestError", "RunError"]
+import re
+
+__all__ = [
+    "InterruptedRunError",
+    "LoadgenGenericError",
+    "RequestError",
+    "RunError",
+    "without_source",
+]
+
+# "/path/file.cc:46 void f(const T&) What happened": what comes before "What happened".
+_CPP_SOURCE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z])", re.DOTALL)
 
 
 class LoadgenGenericError(Exception):
@@ -50,3 +61,8 @@ class InterruptedRunError(LoadgenGenericError):
     """The user stopped the run with Ctrl-C or SIGTERM (exit code 130)."""
 
     exit_code = 130
+
+
+def without_source(text: str) -> str:
+    """ONNX Runtime's words without the place in its source, which says nothing to a user."""
+    return _CPP_SOURCE.sub("", text)

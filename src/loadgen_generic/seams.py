@@ -51,12 +51,10 @@ class Estimate:
     Attributes:
         samples_per_sec: throughput.
         latency_sec: time of one query; 0 where only throughput was measured.
-        queries: how many queries the estimate rests on.
     """
 
     samples_per_sec: float
     latency_sec: float
-    queries: int
 
 
 class Complete(Protocol):

@@ -85,7 +85,7 @@ def probe(
     if scenario == "Offline":
         return throughput
     alone = measure_stream(runner, indices, 1, beat)
-    return Estimate(throughput.samples_per_sec, alone.latency_sec, alone.queries)
+    return Estimate(throughput.samples_per_sec, alone.latency_sec)
 
 
 def measure_stream(
@@ -122,7 +122,7 @@ def measure_stream(
         if now >= end:
             break
     low = statistics.quantiles(latencies, n=10)[0] if len(latencies) > 10 else min(latencies)
-    return Estimate(samples_per_query / statistics.fmean(latencies), low, len(latencies))
+    return Estimate(samples_per_query / statistics.fmean(latencies), low)
 
 
 def measure_burst(
@@ -162,7 +162,7 @@ def measure_burst(
     if elapsed < seconds:
         for _ in range(_SLICES - 1):
             best = min(best, _burst(runner, tracker, list(islice(source, size)), together))
-    return Estimate(size / best, 0.0, size)
+    return Estimate(size / best, 0.0)
 
 
 def _burst(runner: Runner, tracker: _Countdown, indices: list[int], together: bool) -> float:
