@@ -13,9 +13,11 @@ __all__ = [
     "LoadgenGenericError",
     "RequestError",
     "RunError",
-    "without_source",
+    "plain_words",
 ]
 
+# "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : What happened".
+_ERROR_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 # "/path/file.cc:46 void f(const T&) What happened": what comes before "What happened".
 _CPP_SOURCE = re.compile(r"/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z])", re.DOTALL)
 
@@ -63,6 +65,7 @@ class InterruptedRunError(LoadgenGenericError):
     exit_code = 130
 
 
-def without_source(text: str) -> str:
-    """ONNX Runtime's words without the place in its source, which says nothing to a user."""
-    return _CPP_SOURCE.sub("", text)
+def plain_words(text: str) -> str:
+    """ONNX Runtime's words without its error code and the place in its source, which say nothing
+    to a user."""
+    return _CPP_SOURCE.sub("", _ERROR_CODE.sub("", text.strip())).strip()

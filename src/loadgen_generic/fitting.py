@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from loadgen_generic.elements import kind_of
-from loadgen_generic.errors import LoadgenGenericError, RequestError, without_source
+from loadgen_generic.errors import LoadgenGenericError, RequestError, plain_words
 from loadgen_generic.samples import SyntheticSamples
 from loadgen_generic.seams import Backend
 from loadgen_generic.tensors import ModelSignature, SamplePlan, open_dimensions
@@ -24,8 +24,6 @@ __all__ = ["find_hints", "why_not_run"]
 _MOST_TRIES = 60
 _SEARCH_SEC = 2.0
 _LARGEST_PRODUCT = 4096
-# "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : What happened".
-_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _AT_NODE = re.compile(
     r".*while running (\w+) node\. Name:'(.*?)' Status Message: (?:\S+:\d+ \S+ )?", re.DOTALL
 )
@@ -98,7 +96,7 @@ def why_not_run(backend: Backend, plan: SamplePlan, seed: int, beat: Callable[[]
         raise
     except Exception as error:  # noqa: BLE001 - an engine raises what it likes
         text = str(error) or type(error).__name__
-        text = _AT_NODE.sub(r"\1 '\2': ", without_source(_PREFIX.sub("", text))).strip()
+        text = _AT_NODE.sub(r"\1 '\2': ", plain_words(text)).strip()
         return text if text.endswith(".") else text + "."
     beat()
     return ""

@@ -11,7 +11,7 @@ from loadgen_generic.backends import BackendSpec
 from loadgen_generic.backends.ortworkers import check_outputs, make_worker
 from loadgen_generic.backends.wire import inputs_without_shape
 from loadgen_generic.elements import ELEMENTS
-from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError, without_source
+from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError, plain_words
 from loadgen_generic.seams import Worker
 from loadgen_generic.tensors import Dim, ModelSignature, TensorSpec
 
@@ -21,7 +21,6 @@ _MODES = {
     "sequential": ort.ExecutionMode.ORT_SEQUENTIAL,
     "parallel": ort.ExecutionMode.ORT_PARALLEL,
 }
-_ERROR_CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _UNREGISTERED = re.compile(r"MLDataType for: (\S+) is not currently registered")
 _ERRORS_ONLY = 3  # ONNX Runtime's log severity
 _INSTALL = {
@@ -141,8 +140,7 @@ def _spec_of(node: ort.NodeArg, ranked: bool = True) -> TensorSpec:
 def _explain(error: Exception, model_path: str, provider: str) -> LoadgenGenericError:
     kind, text = type(error).__name__, str(error)
     name = Path(model_path).name
-    detail = without_source(text.rpartition(" failed:")[2] or text).strip()
-    detail = _ERROR_CODE.sub("", detail)
+    detail = plain_words(text.rpartition(" failed:")[2] or text)
     if kind == "InvalidProtobuf" or "No graph was found" in text:
         return RequestError(
             "this is not an ONNX model, or only a part of one.",
