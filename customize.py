@@ -26,6 +26,8 @@ from typing import Any
 
 __all__ = ["postprocess", "predeps", "preprocess"]
 
+Values = Mapping[str, Any]
+
 PREFIX = "CM_"
 MODEL = PREFIX + "MODEL"
 MODEL_FILE = PREFIX + "ML_MODEL_FILE_WITH_PATH"
@@ -35,6 +37,9 @@ BACKEND = PREFIX + "MLPERF_BACKEND"
 DEVICE = PREFIX + "MLPERF_DEVICE"
 EXECUTION_MODE = PREFIX + "MLPERF_EXECUTION_MODE"
 RESULT = PREFIX + "MLPERF_RESULT_"
+INPUT_NAME = PREFIX + "ML_MODEL_INPUT_LAYER_NAME"
+EXPECTED = PREFIX + "LOADGEN_GENERIC_MODEL_"  # keys of a variation: what its model expects
+IMAGES = PREFIX + "LOADGEN_GENERIC_IMAGES"
 PACKAGES_FOUND = PREFIX + "LOADGEN_GENERIC_PACKAGES_FOUND"
 PYTHON = PREFIX + "PYTHON_BIN_WITH_PATH"
 STARTED_IN = PREFIX + "TMP_CURRENT_PATH"
@@ -44,24 +49,14 @@ SESSION = "loadgen_generic"
 REQUEST_VARIABLE = "LOADGEN_GENERIC_REQUEST"
 MAIN_VARIABLE = "LOADGEN_GENERIC_MAIN"
 
-PATH_FLAGS = ("modelpath", "output_dir", "dataset", "verify")
+PATH_FLAGS = ("modelpath", "output_dir", "dataset", "verify", "user_conf", "audit")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PLACEHOLDER = "given"  # stays in env of a value that a dependency's condition looks at
 
-# What the harness imports, seen without importing it. Folders where we are do not count.
+SOURCES = Path(__file__).resolve().parent / "src"
+# What the harness imports.
 MODULES: tuple[str, ...] = ("ml_dtypes", "mlperf_loadgen", "numpy", "onnx", "onnxruntime")
 MODULES += ("psutil", "pydantic", "rich")
-LOOK_FOR_MODULES = """
-import sys
-sys.path[:] = [path for path in sys.path if path]
-from importlib.metadata import distribution
-from importlib.util import find_spec
-modules, distributions = (names.split(",") for names in sys.argv[1:])
-for name in modules:
-    spec = find_spec(name)
-    assert spec and spec.origin
-for name in filter(None, distributions):
-    distribution(name)
-"""
 
 # What ends or changes the text of `export KEY="value"` (or `set KEY=value`).
 UNSAFE = re.compile(r'["%^&|<>\r\n]' if os.name == "nt" else r'["$`\\\r\n]')
@@ -80,14 +75,6 @@ REFUSED_IF_UNSAFE = {
 
 CM_FLAGS = frozenset({"output", "outdirname", "repro_dir"})  # CM's own, though like ours
 
-NO_MODEL = f"""No model was named. Ways to name one:
-  --modelpath=FILE                        an ONNX file of yours
-  _demo                                   ResNet-50 with random weights, no download
-  _resnet50 or _retinanet                 a reference model of MLPerf, downloaded by CM
-  _custom,_huggingface,_model-stub.NAME   a model of the Hugging Face hub
-for example: cm run script --tags=app,loadgen,generic,loadgen-generic,python,_demo
-(--env.{MODEL_FILE}=FILE does the same as --modelpath=FILE)"""
-
 
 def predeps(i: dict[str, Any]) -> dict[str, Any]:
     """Take what the user typed out of CM's env before any shell script is written."""
@@ -105,7 +92,7 @@ def predeps(i: dict[str, Any]) -> dict[str, Any]:
         options["execmode"] = mode
     backend = str(options.get("backend", "")).lower()
     if "modelpath" not in options and backend != "fake" and not _names_model(current, given):
-        return _error(NO_MODEL, 2)
+        return _error(meta["no_model"], 2)
 
     mapped = {key: current[key] for key in mapping.values() if key in current}
     foreign = {key: v for key, v in current.items() if key not in mapped and _is_unsafe(key, v)}
@@ -128,6 +115,8 @@ def predeps(i: dict[str, Any]) -> dict[str, Any]:
 def preprocess(i: dict[str, Any]) -> dict[str, Any]:
     """Write the request, and tell run.sh where it is."""
     env, session = i["env"], i["run_script_input"][SESSION]
+    options: dict[str, Any] = session["options"]
+    env[IMAGES] = "yes" if _holds_images(str(options.get("dataset", ""))) else "no"
     try:
         env[PACKAGES_FOUND] = "yes" if _packages_found(env, i["input"], i["meta"]) else "no"
     except OSError as error:
@@ -136,10 +125,9 @@ def preprocess(i: dict[str, Any]) -> dict[str, Any]:
             "Make CM look again: cm rm cache --tags=get,python3 -f"
         )
 
-    options: dict[str, Any] = session["options"]
     downloaded = str(env.get(MODEL_FILE, ""))
     if "modelpath" not in options and downloaded:
-        options["modelpath"] = downloaded
+        options.update(_expected(env, options, i["meta"]["variations"]), modelpath=downloaded)
     if "modelpath" not in options and str(env.get(MODEL, "")).lower() == "demo":
         options["model"] = "demo"
 
@@ -152,7 +140,7 @@ def preprocess(i: dict[str, Any]) -> dict[str, Any]:
     foreign = {key: _text(value) for key, value in session["foreign"].items()}
     handed = {k: v for k, v in foreign.items() if k.isidentifier() and "\0" not in v}
     handed[REQUEST_VARIABLE] = str(request)
-    handed[MAIN_VARIABLE] = str(Path(__file__).resolve().parent / "src" / "main.py")
+    handed[MAIN_VARIABLE] = str(SOURCES / "main.py")
     session["directory"] = directory
     session["environ"] = {key: os.environ.get(key) for key in handed}
     os.environ.update(handed)
@@ -164,11 +152,9 @@ def preprocess(i: dict[str, Any]) -> dict[str, Any]:
 def postprocess(i: dict[str, Any]) -> dict[str, Any]:
     """Give the caller the result, or the reason why there is none."""
     env, session = i["env"], i["run_script_input"][SESSION]
-    for variable, value in session["environ"].items():
-        if value is None:
-            os.environ.pop(variable, None)
-        else:
-            os.environ[variable] = value
+    for variable in session["environ"]:
+        os.environ.pop(variable, None)
+    os.environ.update({k: v for k, v in session["environ"].items() if v is not None})
     if session.get("sigint") is not None:
         signal.signal(signal.SIGINT, session["sigint"])
     report = _read_report(session["directory"])
@@ -179,9 +165,8 @@ def postprocess(i: dict[str, Any]) -> dict[str, Any]:
         result = json.loads(Path(report["result_json"]).read_text(encoding="utf-8"))
         new[RESULT + "JSON"] = report["result_json"]
         new[RESULT + "VALID"] = {True: "yes", False: "no", None: "not judged"}[result["valid"]]
-        new[RESULT + "METRIC"] = str(result["metric"]["name"])
-        new[RESULT + "VALUE"] = str(result["metric"]["value"])
-        new[RESULT + "UNIT"] = str(result["metric"]["unit"])
+        for key, part in {"METRIC": "name", "VALUE": "value", "UNIT": "unit"}.items():
+            new[RESULT + key] = str(result["metric"][part])
         i["state"]["mlperf_result"] = result
     # --shell and --save_env make CM write one more script, of what is in env at the end.
     scripted = i["input"].get("shell") or i["input"].get("save_env")
@@ -190,17 +175,33 @@ def postprocess(i: dict[str, Any]) -> dict[str, Any]:
     return {"return": 0} if ok else _error(report["error"], report["exit_code"])
 
 
-def _options(
-    given: Mapping[str, Any], current: Mapping[str, Any], mapping: Mapping[str, str]
-) -> dict[str, Any]:
+def _options(given: Values, current: Values, mapping: Mapping[str, str]) -> dict[str, Any]:
     """Flag to value as it was given; CM itself replaces parts of what it keeps in env."""
     typed = {key.replace("-", "_"): value for key, value in given.items()}
     values = {flag: typed.get(flag, current.get(key)) for flag, key in mapping.items()}
     return {flag: value for flag, value in values.items() if value is not None and value != ""}
 
 
+def _expected(env: Values, options: Values, variations: Values) -> dict[str, Any]:
+    """What the model of a variation expects of its samples, where the user leaves it open."""
+    facts = variations.get(str(env.get(MODEL, "")).lower(), {}).get("env", {})
+    if "dataset" not in options:
+        name, span = env.get(INPUT_NAME), facts.get(EXPECTED + "RANGE")
+        taken = {"range", "fill", "distribution"} & options.keys() or env[BACKEND] == "fake"
+        return {"range": {name: span}} if name and span and not taken else {}
+    expected = {"label_offset": facts.get(EXPECTED + "LABEL_OFFSET")}
+    if env[IMAGES] == "yes" and not any(flag.startswith("image_") for flag in options):
+        expected["image_preset"] = facts.get(EXPECTED + "IMAGE_PRESET")
+    return {flag: v for flag, v in expected.items() if v is not None and flag not in options}
+
+
+def _holds_images(dataset: str) -> bool:
+    files = [dataset] if os.path.isfile(dataset) else Path(dataset).rglob("*") if dataset else ()
+    return any(str(file).lower().endswith(IMAGE_SUFFIXES) for file in files)
+
+
 def _mistyped_flag(
-    given: Mapping[str, Any], mapping: Mapping[str, str], schema_names: Mapping[str, str]
+    given: Values, mapping: Mapping[str, str], schema_names: Mapping[str, str]
 ) -> str:
     """What is wrong with a flag that is nearly one of ours: CM ignores it silently."""
     for key in given:
@@ -214,7 +215,7 @@ def _mistyped_flag(
     return ""
 
 
-def _refused(current: Mapping[str, Any]) -> str:
+def _refused(current: Values) -> str:
     for key, name in REFUSED_IF_UNSAFE.items():
         found = UNSAFE.findall(str(current.get(key, "")))
         if found:
@@ -225,7 +226,7 @@ def _refused(current: Mapping[str, Any]) -> str:
     return ""
 
 
-def _unusable_python(current: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+def _unusable_python(current: Values, given: Values) -> str:
     """CM would skip such a Python and install packages into the next one on PATH."""
     python = str(current.get(PYTHON) or shutil.which("python3") or "")
     found = UNSAFE.findall(python) or SPLITS_COMMAND.findall(python)
@@ -237,7 +238,7 @@ def _unusable_python(current: Mapping[str, Any], given: Mapping[str, Any]) -> st
     )
 
 
-def _names_model(current: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+def _names_model(current: Values, given: Values) -> bool:
     model = str(current.get(MODEL, "")).lower()
     if model == "custom" and current.get(MODEL_SOURCE) == "huggingface":
         return bool(current.get(MODEL_STUB)) or "hf-downloader" in _adjusted(given)
@@ -248,20 +249,19 @@ def _is_unsafe(key: str, value: object) -> bool:
     return not PLAIN_KEY.fullmatch(key) or bool(UNSAFE.search(str(value)))
 
 
-def _adjusted(given: Mapping[str, Any]) -> set[str]:
+def _adjusted(given: Values) -> set[str]:
     """Names of the dependencies that the user adjusts, as in --adr.onnx.version=1.16.0."""
     spellings = ("ad", "adr", "add_deps", "add_deps_recursive")
     return {name for spelling in spellings for name in given.get(spelling) or {}}
 
 
-def _packages_found(
-    env: Mapping[str, Any], given: Mapping[str, Any], meta: Mapping[str, Any]
-) -> bool:
+def _packages_found(env: Values, given: Values, meta: Values) -> bool:
     """Whether Python has all the harness needs, and the user asks nothing of them."""
     if _adjusted(given) & {name for dep in meta["prehook_deps"] for name in dep["names"]}:
         return False
     distributions = "onnxruntime-gpu" if env.get(DEVICE) == "gpu" else ""
-    look = [str(env.get(PYTHON)), "-c", LOOK_FOR_MODULES, ",".join(MODULES), distributions]
+    modules = ",".join([*MODULES, "PIL"] if env.get(IMAGES) == "yes" else MODULES)
+    look = [str(env.get(PYTHON)), str(SOURCES / "find_packages.py"), modules, distributions]
     return subprocess.run(look, capture_output=True, check=False).returncode == 0
 
 

@@ -153,10 +153,11 @@ def test_values_keep_their_types() -> None:
 
 
 def test_paths_are_relative_to_where_cm_was_started() -> None:
-    options = Run(modelpath="/abs/m.onnx", output_dir="out", dataset="data").options()
+    given = {"output_dir": "out", "dataset": "data", "user_conf": "my.conf", "audit": "audit.config"}
+    options = Run(modelpath="/abs/m.onnx", **given).options()
     assert options["modelpath"] == "/abs/m.onnx"
-    assert options["output_dir"] == os.path.join("/started/here", "out")
-    assert options["dataset"] == os.path.join("/started/here", "data")
+    for flag, path in given.items():
+        assert options[flag] == os.path.join("/started/here", path)
 
 
 def test_verify_is_a_path_unless_it_is_a_word() -> None:

@@ -74,7 +74,7 @@ def settled(model: Path, dataset: Path, **flags: object) -> Feed:
     config = BenchmarkConfig.model_validate(
         {"model_path": str(model), "dataset": str(dataset), "samples": 1, **flags}
     )
-    return settle_feed(config, Assembly(config, str(model), 1), 1, str(model), 1 << 20)
+    return settle_feed(config, Assembly(config, str(model), 1), 1, 1 << 20)
 
 
 def write_tensor(path: Path, values: object, name: str = "") -> None:
@@ -228,7 +228,7 @@ def test_onnx_own_data_gives_the_expected_answers(name: str) -> None:
         {"model_path": str(where / "model.onnx"), "dataset": str(where), "samples": 1}
     )
     assembly = Assembly(config, str(where / "model.onnx"), 1)
-    feed = settle_feed(config, assembly, 1, str(where / "model.onnx"), 1)
+    feed = settle_feed(config, assembly, 1, 1)
     feed.samples.load([0])
     worker = assembly.backend(1)[0].worker()
     worker.infer(feed.samples.reader(1).batch([0]))

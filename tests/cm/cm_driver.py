@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -25,6 +26,18 @@ keys = ("return", "error", "new_env", "new_state")
 answers = [{key: answer[key] for key in keys if key in answer} for answer in answers]
 json.dump(answers, open(sys.argv[2], "w"), default=str)
 """
+
+
+def new_home(directory: Path) -> dict[str, str]:
+    """The environment of a user with a CM home there and our virtual environment first on PATH."""
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("CM_")}
+    environ["CM_REPOS"] = str(directory)
+    # CM calls pip for what it misses: never outside a virtual environment, never over a network.
+    environ.update(PIP_REQUIRE_VIRTUALENV="1", PIP_NO_INDEX="1")
+    environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
+    register = [sys.executable, str(ROOT / "tools" / "register.py")]
+    subprocess.run(register, env=environ, check=True, capture_output=True)
+    return environ
 
 
 @dataclass(frozen=True)

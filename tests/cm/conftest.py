@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
 import pytest
-from cm_driver import ROOT, Cm
+from cm_driver import Cm, new_home
 from onnx import TensorProto, helper
 
 
 @pytest.fixture(scope="session")
 def cm_environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a user with our virtual environment first on PATH."""
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("CM_")}
-    environ["CM_REPOS"] = str(tmp_path_factory.mktemp("cm-home"))
-    # CM calls pip for what it misses: never outside a virtual environment, never over a network.
-    environ.update(PIP_REQUIRE_VIRTUALENV="1", PIP_NO_INDEX="1")
-    environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environ['PATH']}"
-    register = [sys.executable, str(ROOT / "tools" / "register.py")]
-    subprocess.run(register, env=environ, check=True, capture_output=True)
-    return environ
+    return new_home(tmp_path_factory.mktemp("cm-home"))
 
 
 @pytest.fixture
