@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from loadgen_generic.answers.collect import collect
 from loadgen_generic.answers.keep import Keeper
 from loadgen_generic.answers.precision import precision_of
 from loadgen_generic.answers.reference import Expected, Reference, reference_spec
+from loadgen_generic.answers.spotcheck import MOST_KEPT, SpotCheck
 from loadgen_generic.answers.verify import DEFAULT_SAMPLES, Question, spread, verify
 from loadgen_generic.backends import BackendSpec
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError, RunError
 from loadgen_generic.results.result import Verification
-from loadgen_generic.seams import Runner, SampleLibrary, Source
+from loadgen_generic.seams import Known, Runner, SampleLibrary, Witness
 from loadgen_generic.settings import samples_per_query
 from loadgen_generic.tensors import ModelSignature, SamplePlan
 
@@ -43,7 +45,7 @@ class Inquiry:
         signature: ModelSignature,
         plan: SamplePlan,
         samples: SampleLibrary,
-        source: Source,
+        source: Known,
     ) -> None:
         self._config, self._measured, self._signature = config, measured, signature
         self._plan, self._samples, self._source = plan, samples, source
@@ -51,6 +53,7 @@ class Inquiry:
         self.keeper = None
         if config.mode == "accuracy":
             self.keeper = Keeper(plan, source, self._names, config.save_outputs)
+        self._spot: SpotCheck | None = None
         self._indices = []
         if config.verify is not None:
             self._indices = spread(samples.count(), config.verify_samples or DEFAULT_SAMPLES)
@@ -60,9 +63,29 @@ class Inquiry:
             "save_outputs": config.save_outputs,
             "verify": config.verify,
             "verify_samples": len(self._indices),
+            "verify_fraction": config.verify_fraction,
             "atol": config.atol,
             "rtol": config.rtol,
         }
+
+    def watch(self, runner: Runner, beat: Callable[[], None]) -> Witness | None:
+        """Who keeps answers during the test, if ``--verify_fraction`` asks for it.
+
+        Args:
+            runner: up and idle; asked for one answer, to know how large one is.
+        """
+        config, plan = self._config, self._plan
+        if config.verify_fraction is None:
+            return None
+        (answer,) = collect(runner, plan, [0], config.scenario, 1, beat)
+        self._spot = SpotCheck(
+            plan,
+            config.verify_fraction,
+            config.verify_samples or MOST_KEPT,
+            sum(output.nbytes for output in answer),
+            config.seed,
+        )
+        return self._spot
 
     def answer(
         self, runner: Runner, run_dir: Path, beat: Callable[[], None]
@@ -137,4 +160,5 @@ class Inquiry:
             self._plan,
             self._indices,
             beat,
+            None if self._spot is None else self._spot.kept(),
         )

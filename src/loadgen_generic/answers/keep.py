@@ -10,7 +10,7 @@ import numpy as np
 
 from loadgen_generic.answers.split import as_bytes, split, top_1
 from loadgen_generic.results.result import Accuracy
-from loadgen_generic.seams import Source
+from loadgen_generic.seams import Known
 from loadgen_generic.tensors import Array, SamplePlan
 
 __all__ = ["OUTPUTS_FILE", "Keeper"]
@@ -29,7 +29,7 @@ class Keeper:
     """
 
     def __init__(
-        self, plan: SamplePlan, source: Source, names: Sequence[str], keep_outputs: bool
+        self, plan: SamplePlan, source: Known, names: Sequence[str], keep_outputs: bool
     ) -> None:
         self._plan, self._source, self._names = plan, source, list(names)
         self._outputs: dict[int, list[Array]] | None = {} if keep_outputs else None

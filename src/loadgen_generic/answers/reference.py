@@ -11,7 +11,7 @@ import numpy as np
 from loadgen_generic.answers.split import split
 from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.errors import RequestError
-from loadgen_generic.seams import Batch, SampleLibrary, Source
+from loadgen_generic.seams import Batch, Known, SampleLibrary
 from loadgen_generic.tensors import Array, ModelSignature, SamplePlan
 
 __all__ = ["Expected", "Reference", "Right", "check_other_model", "reference_spec"]
@@ -28,7 +28,7 @@ class Right(Protocol):
 class Expected:
     """The expected outputs that came with the data."""
 
-    def __init__(self, source: Source, plan: SamplePlan) -> None:
+    def __init__(self, source: Known, plan: SamplePlan) -> None:
         self._source = source
         self._alone = replace(plan, fixed_batch=0)  # they have a batch dimension of size 1
 

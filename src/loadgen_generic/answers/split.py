@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -14,8 +14,14 @@ __all__ = ["as_bytes", "looks_like_classes", "split", "top_1"]
 _BYTE_KINDS = "OSUT"  # numpy's kinds of strings
 
 
-def split(plan: SamplePlan, outputs: Sequence[Array], count: int) -> list[list[Array]]:
-    """One list of outputs for each of the first ``count`` samples of an inference.
+def split(
+    plan: SamplePlan,
+    outputs: Sequence[Array],
+    count: int,
+    only: Iterable[int] | None = None,
+) -> list[list[Array]]:
+    """One list of outputs for each of the first ``count`` samples of an inference, or for those
+    that ``only`` names by their place in it.
 
     An output has the batch as its leading axis if that is as long as the batch, padding
     included. One that has not is whole the answer to a sample that was alone.
@@ -24,14 +30,16 @@ def split(plan: SamplePlan, outputs: Sequence[Array], count: int) -> list[list[A
         RunError: an output of several samples has no row for each.
     """
     rows = (plan.fixed_batch or count) if plan.batched else 0
-    answers: list[list[Array]] = [[] for _ in range(count)]
+    wanted = range(count) if only is None else list(only)
+    answers: list[list[Array]] = [[] for _ in wanted]
     for position, output in enumerate(outputs):
         array = np.asarray(output)
         if rows and array.ndim and len(array) == rows:
-            for row, answer in enumerate(answers):
+            for row, answer in zip(wanted, answers, strict=True):
                 answer.append(array[row])
         elif count == 1:
-            answers[0].append(array)
+            for answer in answers:
+                answer.append(array)
         else:
             raise RunError(
                 f"output {position} of shape {list(array.shape)} has no row for each of the "
@@ -55,9 +63,14 @@ def as_bytes(outputs: Sequence[Array]) -> Array:
 
 def top_1(outputs: Sequence[Array]) -> int | None:
     """The class that a classifier names: the position of the largest value of the first output
-    with one axis and two or more floats. None if there is no such output."""
+    with one axis and two or more floats. None if there is no such output.
+
+    A vector with a row of another output for each of its values is no such output: the scores
+    of found objects, beside their boxes.
+    """
     for output in outputs:
-        if looks_like_classes(output):
+        listed = any(each.ndim > 1 and len(each) == output.size for each in outputs)
+        if looks_like_classes(output) and not listed:
             return int(np.argmax(output))
     return None
 

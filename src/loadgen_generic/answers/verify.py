@@ -18,8 +18,9 @@ from loadgen_generic.answers.compare import (
 )
 from loadgen_generic.answers.reference import Right
 from loadgen_generic.answers.split import top_1
+from loadgen_generic.answers.spotcheck import Kept
 from loadgen_generic.results.result import OutputComparison, Verification
-from loadgen_generic.seams import Runner, SampleLibrary, Source
+from loadgen_generic.seams import Known, Runner, SampleLibrary
 from loadgen_generic.tensors import Array, SamplePlan
 
 __all__ = ["DEFAULT_SAMPLES", "Question", "spread", "verify"]
@@ -58,10 +59,11 @@ def verify(
     right: Right,
     runner: Runner,
     samples: SampleLibrary,
-    source: Source,
+    source: Known,
     plan: SamplePlan,
     indices: Sequence[int],
     beat: Callable[[], None],
+    kept: Kept | None = None,
 ) -> Verification:
     """Ask the runner for these samples and compare its answers with the right ones.
 
@@ -71,20 +73,31 @@ def verify(
         right: asked for each sample while it is loaded.
         runner: the one that was measured; up and idle.
         beat: called after each inference, as a sign of life.
+        kept: answers given during the test, to be compared as well.
 
     Raises:
         Whatever the runner reports.
     """
-    tally = _Tally(question)
-    for at in range(0, len(indices), samples.resident()):
-        chunk = list(indices[at : at + samples.resident()])
+    tally = _Tally(question, kept)
+    given = {} if kept is None else kept.by_index
+    needed = sorted({*indices, *given})
+    for at in range(0, len(needed), samples.resident()):
+        chunk = needed[at : at + samples.resident()]
         samples.load(chunk)
-        answers = collect(runner, plan, chunk, question.scenario, question.per_query, beat)
-        for index, measured in zip(chunk, answers, strict=True):
+        asked = sorted({*indices} & {*chunk})
+        now: dict[int, list[Array]] = {}
+        if asked:
+            found = collect(runner, plan, asked, question.scenario, question.per_query, beat)
+            now = dict(zip(asked, found, strict=True))
+        for index in chunk:
             wanted = right.answer(index)
             beat()
-            if wanted is not None:
-                tally.add(index, measured, wanted, source.label(index))
+            if wanted is None:
+                continue
+            if index in now:
+                tally.add(index, now[index], wanted, source.label(index))
+            for measured in given.get(index, []):
+                tally.add_kept(index, measured, wanted)
         samples.unload(chunk)
     return tally.verification()
 
@@ -124,22 +137,34 @@ class _Column:
 
 
 class _Tally:
-    def __init__(self, question: Question) -> None:
-        self._question = question
+    def __init__(self, question: Question, kept: Kept | None) -> None:
+        self._question, self._kept = question, kept
         self._columns = [_Column() for _ in question.outputs]
         self._samples = 0
         self._failed: set[int] = set()
-        self._worst = (0.0, -1, "", "")  # excess, sample, output, in words
+        self._spot_checked = self._spot_failed = 0
+        self._worst = (0.0, -1, "", "", "")  # excess, sample, output, when, in words
         self._hits: list[bool] = []
 
     def add(
         self, index: int, measured: Sequence[Array], wanted: Sequence[Array], label: object
     ) -> None:
-        question = self._question
         self._samples += 1
         named = top_1(measured) if label is not None else None
         if named is not None:
             self._hits.append(named == label)
+        if not self._agree(index, measured, wanted, ""):
+            self._failed.add(index)
+
+    def add_kept(self, index: int, measured: Sequence[Array], wanted: Sequence[Array]) -> None:
+        """An answer given during the test."""
+        self._spot_checked += 1
+        self._spot_failed += not self._agree(index, measured, wanted, " during the test")
+
+    def _agree(
+        self, index: int, measured: Sequence[Array], wanted: Sequence[Array], when: str
+    ) -> bool:
+        question, agree = self._question, True
         rows = zip(question.outputs, self._columns, measured, wanted, strict=True)
         for name, column, one, other in rows:
             # An answer can be no better than the coarser of both types.
@@ -156,15 +181,17 @@ class _Tally:
             difference = compare(one, other, tolerance)
             column.add(difference)
             if difference.what:
-                self._failed.add(index)
+                agree = False
                 if self._worst[1] < 0 or difference.excess > self._worst[0]:
-                    self._worst = (difference.excess, index, name, difference.what)
+                    self._worst = (difference.excess, index, name, when, difference.what)
+        return agree
 
     def verification(self) -> Verification:
-        _, sample, output, _ = self._worst
+        _, sample, output, _, _ = self._worst
+        kept = self._kept
         return Verification(
             against=self._question.against,
-            passed=not self._failed,
+            passed=not self._failed and not self._spot_failed,
             samples=self._samples,
             failed_samples=len(self._failed),
             worst_sample=sample,
@@ -175,6 +202,9 @@ class _Tally:
                 for name, column in zip(self._question.outputs, self._columns, strict=True)
             ],
             accuracy=sum(self._hits) / len(self._hits) if self._hits else None,
+            spot_answered=None if kept is None else kept.answered,
+            spot_checked=None if kept is None else self._spot_checked,
+            spot_failed=None if kept is None else self._spot_failed,
         )
 
     def _sentence(self) -> str:
@@ -182,13 +212,34 @@ class _Tally:
             "data": "the expected outputs of the data",
             "reference": "the reference (CPU, not optimised)",
         }.get(self._question.against, self._question.against)
-        if not self._failed:
-            return f"verified: {self._samples} samples agree with {against}"
-        _, sample, output, what = self._worst
+        if not self._failed and not self._spot_failed:
+            agree = f"verified: {self._samples} samples agree with {against}"
+            return agree if self._kept is None else f"{agree}; {self._spot_passed(self._kept)}"
+        _, sample, output, when, what = self._worst
+        wrong, but = [], ""
+        if self._failed:
+            wrong.append(f"{len(self._failed)} of {self._samples} samples")
+        if self._spot_failed:
+            wrong.append(
+                f"{self._spot_failed} of {self._spot_checked} answers kept during the test"
+            )
+            if not self._failed:
+                but = f", though all {self._samples} samples agree when asked after it"
         return (
-            f"verification failed: {len(self._failed)} of {self._samples} samples differ from "
-            f"{against}; the worst is sample {sample}, output {output}: {what}"
+            f"verification failed: {' and '.join(wrong)} differ from {against}{but}; "
+            f"the worst is sample {sample}, output {output}{when}: {what}"
         )
+
+    def _spot_passed(self, kept: Kept) -> str:
+        if self._spot_checked:
+            return (
+                f"{self._spot_checked} of the {kept.answered} answers given during the test were "
+                "compared and agree too"
+            )
+        why = "no expected outputs came with those kept"
+        if not kept.by_index:
+            why = "--verify_fraction drew none of them, a larger one would"
+        return f"of the {kept.answered} answers given during the test none was compared: {why}"
 
 
 def _criterion(tolerance: Tolerance) -> str:

@@ -14,14 +14,24 @@ __all__ = ["AnswerOptions"]
 
 class AnswerOptions(Options):
     mode: Annotated[
-        Literal["performance", "accuracy"], Option("Answers", "CM_MLPERF_LOADGEN_MODE")
+        Literal["performance", "accuracy", "find_peak"],
+        Option("Answers", "CM_MLPERF_LOADGEN_MODE"),
     ] = Field(
         "performance",
         description="performance measures speed; accuracy answers each sample once, writes the "
-        "outputs into LoadGen's accuracy log, and counts how many labels the model finds",
+        "outputs into LoadGen's accuracy log, and counts how many labels the model finds; "
+        "find_peak searches, in at most 12 tests, for the highest --target_qps (Server) or "
+        "--samples_per_query (MultiStream) that stays VALID under --target_latency_ms, and goes "
+        "on where it was if the same command is run again",
     )
     save_outputs: Annotated[bool, Option("Answers", "CM_MLPERF_SAVE_OUTPUTS")] = Field(
         False, description="in accuracy mode, write all outputs to outputs.npz as well"
+    )
+    send_answers: Annotated[bool, Option("Answers", "CM_MLPERF_SEND_ANSWERS")] = Field(
+        False,
+        description="hand the bytes of every answer to LoadGen in a performance run as well, "
+        "where it drops them; costs some microseconds a sample, and makes the run comparable "
+        "with one of which an --audit logs answers",
     )
     verify: Annotated[
         str | None, Option("Answers", "CM_MLPERF_VERIFY", metavar="data|reference|FILE.onnx")
@@ -35,6 +45,17 @@ class AnswerOptions(Options):
     )
     verify_samples: Annotated[int | None, Option("Answers", "CM_MLPERF_VERIFY_SAMPLES")] = Field(
         None, ge=1, le=2**24, description="how many samples --verify compares (64, or all if fewer)"
+    )
+    verify_fraction: Annotated[float | None, Option("Answers", "CM_MLPERF_VERIFY_FRACTION")] = (
+        Field(
+            None,
+            gt=0,
+            le=1,
+            description="share of the answers given during a performance run that --verify compares "
+            "as well, drawn at random by --seed; it finds what is wrong under load alone. At most "
+            "1000 are kept (or --verify_samples), from the whole of the test, in a quarter of the "
+            "free memory",
+        )
     )
     atol: Annotated[float | None, Option("Answers", "CM_MLPERF_VERIFY_ATOL")] = Field(
         None,
@@ -54,7 +75,12 @@ class AnswerOptions(Options):
         """What these options say against each other, for the user; empty if nothing."""
         if self.save_outputs and self.mode != "accuracy":
             return "--save_outputs has no meaning without --mode accuracy"
-        for name in ("verify_samples", "atol", "rtol"):
+        for name in ("verify_samples", "verify_fraction", "atol", "rtol"):
             if getattr(self, name) is not None and self.verify is None:
                 return f"--{name} has no meaning without --verify"
+        if self.verify_fraction is not None and self.mode == "accuracy":
+            return (
+                f"--verify_fraction {self.verify_fraction:g} is for performance runs and has no "
+                "meaning with --mode accuracy; leave one out"
+            )
         return ""
