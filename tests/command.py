@@ -135,7 +135,8 @@ class Command:
         run_dir = self.directory / str(flags.get("output_dir"))
         for name, value in flags.items():
             if value is not None:
-                words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+                named = f"--no-{name}" if value is False else f"--{name}"
+                words += [named] if isinstance(value, bool) else [named, str(value)]
         process = subprocess.Popen(
             within(self.shell, _PROGRAM + words),
             cwd=self.directory,

@@ -103,6 +103,7 @@ def test_options_are_read_back_from_the_session(mode: str, models: Callable[[str
         "inter_op_threads": 2,
         "execution_mode": mode,
         "backend_options": options,
+        "optimized_model": "off: not asked for",
     }
     assert backend.providers() == [CPU]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from loadgen_generic.errors import RequestError
 
-__all__ = ["cache_dir", "claim_run_dir"]
+__all__ = ["cache_dir", "candidates", "claim", "claim_run_dir"]
 
 _CLAIM = "request.json"
 _PARENT = "results"
@@ -29,24 +30,41 @@ def claim_run_dir(output_dir: str | None, name: str) -> Path:
     Raises:
         RequestError: it cannot be made or written to.
     """
+    for path in candidates(output_dir, name):
+        if claim(path):
+            return path
+    raise AssertionError("unreachable")
+
+
+def candidates(output_dir: str | None, name: str) -> Iterator[Path]:
+    """The directories that a run may have, in the order in which they are tried, without end."""
     if output_dir is None:
         stamp = time.strftime("%Y%m%d-%H%M%S")
         base = Path(_PARENT) / f"{name}-{stamp}"
     else:
         base = Path(output_dir).expanduser()
     base = Path(os.path.abspath(base))
-    for attempt in itertools.count(1):
-        path = base if attempt == 1 else base / f"run-{attempt}"
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            with (path / _CLAIM).open("x"):
-                return path
-        except FileExistsError:
-            if not path.is_dir():
-                raise _refused(path, "there is a file of that name") from None
-        except OSError as error:
-            raise _refused(path, error.strerror or str(error)) from None
-    raise AssertionError("unreachable")
+    yield base
+    for number in itertools.count(2):
+        yield base / f"run-{number}"
+
+
+def claim(path: Path) -> bool:
+    """Make a directory and claim it; False if another run has it.
+
+    Raises:
+        RequestError: it cannot be made or written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with (path / _CLAIM).open("x"):
+            return True
+    except FileExistsError:
+        if not path.is_dir():
+            raise _refused(path, "there is a file of that name") from None
+        return False
+    except OSError as error:
+        raise _refused(path, error.strerror or str(error)) from None
 
 
 def _refused(path: Path, why: str) -> RequestError:

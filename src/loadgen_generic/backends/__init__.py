@@ -30,6 +30,7 @@ class BackendSpec:
         sizes: sizes of symbolic dimensions other than the batch.
         options: free key-value settings of the backend.
         optimize: whether the engine may rewrite the graph.
+        optimized_cache: whether it may keep the rewritten graph for the next load.
     """
 
     name: str
@@ -41,6 +42,7 @@ class BackendSpec:
     sizes: dict[str, int] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
     optimize: bool = True
+    optimized_cache: bool = False
 
 
 def create_backend(spec: BackendSpec) -> Backend:

@@ -7,6 +7,9 @@ limit can be checked. Settings, given as ``--backend_options key=value,...``:
 ======================  =====================================================
 ``latency_us``          time of one inference, in microseconds (0)
 ``per_sample_us``       more time for each sample of the batch (0)
+``slow_every``          each so many inferences one is slow (none)
+``slow_us``             more time for a slow inference (0)
+``fail_on_load``        not 0: raise while the model is loaded (0)
 ``fail_at``             raise at this inference, counted from 1 (never)
 ``hang_at``             never return from this inference (never)
 ``die_at``              kill the process at this inference (never)
@@ -33,7 +36,17 @@ from loadgen_generic.tensors import Array, ModelSignature, TensorSpec
 
 __all__ = ["FakeBackend"]
 
-_SETTINGS = ("latency_us", "per_sample_us", "fail_at", "hang_at", "die_at", "sample_floats")
+_SETTINGS = (
+    "latency_us",
+    "per_sample_us",
+    "slow_every",
+    "slow_us",
+    "fail_on_load",
+    "fail_at",
+    "hang_at",
+    "die_at",
+    "sample_floats",
+)
 # Below this a sleep is later than asked by more than it is long.
 _SHORTEST_SLEEP_SEC = 200e-6
 
@@ -58,6 +71,11 @@ class FakeBackend:
         self._lock = threading.Lock()
 
     def load(self) -> ModelSignature:
+        if self._settings["fail_on_load"]:
+            raise RunError(
+                "the fake backend could not load, as it was told to. Leave fail_on_load out of "
+                "--backend_options."
+            )
         float32 = np.dtype(np.float32)
         size = int(self._settings["sample_floats"])
         return ModelSignature(
@@ -77,6 +95,12 @@ class FakeBackend:
     def providers(self) -> list[str]:
         return []
 
+    def notes(self) -> list[str]:
+        return []
+
+    def confirm(self, model_sha256: str) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
@@ -93,23 +117,31 @@ class _FakeWorker:
         self._events = {
             int(settings[name]): name for name in ("fail_at", "hang_at", "die_at") if settings[name]
         }
+        self._slow_every = int(settings["slow_every"])
+        self._slow = settings["slow_us"] * 1e-6
         self._count = count
 
     def infer(self, batch: Batch) -> None:
         self._last = batch
-        if self._events:
-            self._misbehave()
-        if self._fixed or self._each:
-            self._wait(self._fixed + self._each * batch.count)
+        seconds = self._fixed + self._each * batch.count
+        if self._events or self._slow_every:
+            number = self._count()
+            self._misbehave(number)
+            if self._slow_every and number % self._slow_every == 0:
+                seconds += self._slow
+        if seconds:
+            self._wait(seconds)
 
     def outputs(self) -> Sequence[Array]:
         values = self._last.arrays[0].reshape(self._last.count, -1)
         return [values.sum(axis=1, keepdims=True)]
 
-    def _misbehave(self) -> None:
-        event = self._events.get(self._count())
+    def _misbehave(self, number: int) -> None:
+        event = self._events.get(number)
         if event == "fail_at":
-            raise RunError("the fake backend failed, as it was told to")
+            raise RunError(
+                "the fake backend failed, as it was told to. Leave fail_at out of --backend_options."
+            )
         if event == "hang_at":
             threading.Event().wait()
         if event == "die_at":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
 import onnxruntime as ort
 
 from loadgen_generic.backends import BackendSpec
+from loadgen_generic.backends.optimized import Configure, Loaded, load_optimized
 from loadgen_generic.backends.ortworkers import check_outputs, make_worker
-from loadgen_generic.backends.wire import inputs_without_shape
+from loadgen_generic.backends.wire import external_weights, inputs_without_shape
 from loadgen_generic.elements import ELEMENTS
 from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError, plain_words
 from loadgen_generic.seams import Worker
@@ -36,10 +38,29 @@ class OnnxRuntimeBackend:
 
     def __init__(self, spec: BackendSpec) -> None:
         self._spec = spec
-        self._session: ort.InferenceSession | None = None
+        self._opened: Loaded | None = None
 
     def load(self) -> ModelSignature:
         provider = resolve_provider(self._spec.execution_provider)
+        try:
+            self._opened = load_optimized(
+                self._spec, provider, lambda path, change: self._open(path, provider, change)
+            )
+        except Exception as error:
+            raise _explain(error, self._spec.model_path, provider) from error
+        session = self._opened.session
+        started = session.get_providers()
+        if not started or started[0] != provider:
+            raise RunError(
+                f"--ep {provider}: it is installed but did not start; ONNX "
+                f"Runtime would have run on {', '.join(started)} instead. Its libraries, its "
+                "driver or its device are missing; harness.log in the output directory has ONNX "
+                "Runtime's own words."
+            )
+        check_outputs(session)
+        return _signature(session, self._spec.model_path)
+
+    def _open(self, path: str, provider: str, change: Configure) -> ort.InferenceSession:
         options = ort.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = self._spec.intra_op_threads
@@ -49,50 +70,52 @@ class OnnxRuntimeBackend:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         for key, value in self._spec.options.items():
             options.add_session_config_entry(key, value)
-        try:
-            # Without enable_fallback=0 the Python layer retries on the CPU and says so on stdout.
-            self._session = ort.InferenceSession(
-                self._spec.model_path, options, providers=[provider], enable_fallback=0
-            )
-        except Exception as error:
-            raise _explain(error, self._spec.model_path, provider) from error
-        started = self._session.get_providers()
-        if not started or started[0] != provider:
-            raise RunError(
-                f"--ep {provider}: it is installed but did not start; ONNX "
-                f"Runtime would have run on {', '.join(started)} instead. Its libraries, its "
-                "driver or its device are missing; harness.log in the output directory has ONNX "
-                "Runtime's own words."
-            )
-        check_outputs(self._session)
-        return _signature(self._session, self._spec.model_path)
+        change(options)
+        # Without enable_fallback=0 the Python layer retries on the CPU and says so on stdout.
+        return ort.InferenceSession(path, options, providers=[provider], enable_fallback=0)
 
     def worker(self) -> Worker:
-        return make_worker(self._loaded())
+        return make_worker(self._loaded().session)
 
     def effective(self) -> dict[str, object]:
-        options = self._loaded().get_session_options()
+        opened = self._loaded()
+        options = opened.session.get_session_options()
         mode = next(n for n, m in _MODES.items() if m == options.execution_mode)
         return {
-            "execution_provider": self._loaded().get_providers()[0],
+            "execution_provider": opened.session.get_providers()[0],
             "intra_op_threads": options.intra_op_num_threads,
             "inter_op_threads": options.inter_op_num_threads,
             "execution_mode": mode,
             "backend_options": {
                 key: options.get_session_config_entry(key) for key in self._spec.options
             },
+            "optimized_model": opened.state,
         }
 
     def providers(self) -> list[str]:
-        return list(self._loaded().get_providers())
+        return list(self._loaded().session.get_providers())
+
+    def notes(self) -> list[str]:
+        note = self._loaded().note
+        return [note] if note else []
+
+    def confirm(self, model_sha256: str) -> None:
+        opened = self._loaded()
+        if opened.sha256 and opened.sha256 != model_sha256:
+            opened.discard()
+            raise RunError(
+                f"{self._spec.model_path} is not the model that the cached optimised one was made "
+                "from, though the file system says that it never changed. The cached one was "
+                "removed; run it again."
+            )
 
     def close(self) -> None:
-        self._session = None
+        self._opened = None
 
-    def _loaded(self) -> ort.InferenceSession:
-        if self._session is None:
+    def _loaded(self) -> Loaded:
+        if self._opened is None:
             raise RuntimeError("load() first")
-        return self._session
+        return self._opened
 
 
 def resolve_provider(name: str) -> str:
@@ -137,10 +160,33 @@ def _spec_of(node: ort.NodeArg, ranked: bool = True) -> TensorSpec:
     return TensorSpec(node.name, node.type, element.dtype if element else None, shape, ranked)
 
 
+def _what_weights_lack(model_path: str) -> str:
+    """Which file of weights is missing or too short, in words; empty if none is."""
+    with contextlib.suppress(OSError, ValueError, IndexError):  # no model, so none is missing
+        for name, needed in external_weights(model_path).items():
+            file = Path(model_path).parent / name
+            if not file.is_file():
+                return f"the model keeps weights in {name}, which is missing."
+            if (size := file.stat().st_size) < needed:
+                return (
+                    f"the model keeps weights in {name}, of which it needs {needed:,} bytes; the "
+                    f"file has {size:,}, so it is only a part."
+                )
+    return ""
+
+
 def _explain(error: Exception, model_path: str, provider: str) -> LoadgenGenericError:
     kind, text = type(error).__name__, str(error)
     name = Path(model_path).name
     detail = plain_words(text.rpartition(" failed:")[2] or text)
+    weights = _what_weights_lack(model_path)
+    if weights:
+        return RequestError(
+            weights,
+            flag="modelpath",
+            value=model_path,
+            remedy="Put the whole file beside the model; the two belong together.",
+        )
     if kind == "InvalidProtobuf" or "No graph was found" in text:
         return RequestError(
             "this is not an ONNX model, or only a part of one.",

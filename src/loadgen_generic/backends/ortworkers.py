@@ -25,6 +25,7 @@ __all__ = ["OnnxRuntimeWorker", "check_outputs", "make_worker"]
 
 Shapes = tuple[tuple[int, ...], ...]  # of every input
 _SHAPE_KEYS: dict[Shapes, int] = {}
+_MOST_BINDINGS, _MOST_BUFFER_BYTES = 256, 256 << 20
 _Run = Callable[[ort.IOBinding], None]
 _Bound = tuple[ort.IOBinding, Sequence[Array] | None, _Run]
 
@@ -100,11 +101,20 @@ class OnnxRuntimeWorker:
             handle = batch.handle = named, key
         named, key = cast("tuple[list[tuple[str, ort.OrtValue]], int]", handle)
         if key not in self._bindings:
+            self._make_room()
             self._bindings[key] = self._bind_outputs(batch)
         self._binding, self._buffers, self._run = self._bindings[key]
         for name, value in named:
             self._binding.bind_ortvalue_input(name, value)
         self._bound = batch
+
+    def _make_room(self) -> None:
+        """Drop the oldest bindings: samples of many shapes would gather a buffer for each shape
+        and batch size."""
+        held = [sum(a.nbytes for a in buffers or ()) for _, buffers, _ in self._bindings.values()]
+        while sum(held) > _MOST_BUFFER_BYTES or len(held) >= _MOST_BINDINGS:
+            self._bindings.pop(next(iter(self._bindings)))
+            held.pop(0)
 
     def _bind_outputs(self, batch: Batch) -> _Bound:
         """A binding, its outputs' buffers if they hold all of them as numpy has them, and how

@@ -9,11 +9,15 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["inputs_without_shape"]
+__all__ = ["external_weights", "inputs_without_shape"]
 
 # Field numbers of onnx.proto.
 _MODEL_GRAPH = 7
-_GRAPH_INPUT = 11
+_GRAPH_NODE, _GRAPH_INITIALIZER, _GRAPH_INPUT = 1, 5, 11
+_NODE_ATTRIBUTE = 5
+_ATTRIBUTE_TENSOR = 5
+_TENSOR_EXTERNAL = 13
+_ENTRY_KEY, _ENTRY_VALUE = 1, 2
 _VALUE_NAME, _VALUE_TYPE = 1, 2
 _TYPE_TENSOR = 1
 _TENSOR_SHAPE = 2
@@ -45,6 +49,42 @@ def inputs_without_shape(model_path: str) -> set[str]:
             for tensor in _fields(m, declared, _TYPE_TENSOR)
             if not any(True for _ in _fields(m, tensor, _TENSOR_SHAPE))
         }
+
+
+def external_weights(model_path: str) -> dict[str, int]:
+    """Files beside the model that its main graph keeps weights in, and how many bytes it needs of
+    each.
+
+    Raises:
+        OSError, ValueError, IndexError: it cannot be read, or is no model.
+    """
+    needed: dict[str, int] = {}
+    with (
+        Path(model_path).open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m,
+    ):
+        for graph in _fields(m, (0, len(m)), _MODEL_GRAPH):
+            for tensor in _tensors(m, graph):
+                entries = {
+                    _text(m, entry, _ENTRY_KEY): _text(m, entry, _ENTRY_VALUE)
+                    for entry in _fields(m, tensor, _TENSOR_EXTERNAL)
+                }
+                if "location" in entries:
+                    end = int(entries.get("offset", "0")) + int(entries.get("length", "0"))
+                    name = entries["location"]
+                    needed[name] = max(needed.get(name, 0), end)
+    return needed
+
+
+def _tensors(data: mmap.mmap, graph: Span) -> Iterator[Span]:
+    yield from _fields(data, graph, _GRAPH_INITIALIZER)
+    for node in _fields(data, graph, _GRAPH_NODE):
+        for attribute in _fields(data, node, _NODE_ATTRIBUTE):
+            yield from _fields(data, attribute, _ATTRIBUTE_TENSOR)
+
+
+def _text(data: mmap.mmap, within: Span, wanted: int) -> str:
+    return "".join(bytes(data[slice(*span)]).decode() for span in _fields(data, within, wanted))
 
 
 def _fields(data: mmap.mmap, within: Span, wanted: int) -> Iterator[Span]:

@@ -54,3 +54,9 @@ class SessionOptions(Options):
         description="session configuration entries of ONNX Runtime, or the settings of the fake "
         "backend",
     )
+    optimized_cache: Annotated[bool, Option("Session", "CM_MLPERF_OPTIMIZED_CACHE")] = Field(
+        True,
+        description="keep the graph that ONNX Runtime optimised, for models of 16 MiB and more on "
+        "the CPU provider, so that they load faster the next time (up to 4 GiB in the cache "
+        "directory)",
+    )

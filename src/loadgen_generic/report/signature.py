@@ -41,6 +41,8 @@ def inspect_model(config: BenchmarkConfig, model_path: str) -> dict[str, Any]:
     summary = summarize(model_path)
     if summary is not None:
         _check_weights(summary, model_path)
+    # Looking leaves nothing behind.
+    config = config.model_copy(update={"optimized_cache": False})
     assembly = Assembly(config, model_path, available_cores())
     try:
         with _engine_silenced():
