@@ -14,7 +14,8 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,28 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
 
     from loadgen_generic import loadgen
     from loadgen_generic.answers.inquiry import Inquiry
+    from loadgen_generic.answers.logged import answers_as_bytes
     from loadgen_generic.assembly import Assembly
+    from loadgen_generic.conditions import read_conditions
     from loadgen_generic.config import BenchmarkConfig
     from loadgen_generic.feed import settle_feed
     from loadgen_generic.machine import available_cores, last_level_cache_bytes
     from loadgen_generic.runners.auto import choose, layout_threads, wish_of
     from loadgen_generic.runners.probe import probe
-    from loadgen_generic.settings import needs_probe, plan_settings, samples_per_query
+    from loadgen_generic.settings import (
+        check_files,
+        logs_answers,
+        needs_probe,
+        plan_settings,
+        samples_per_query,
+        with_conf,
+    )
 
     config = BenchmarkConfig.model_construct(**job["config"])
+    conf = loadgen.conf_values(config)
+    file_notes = check_files(config)
+    config, told = with_conf(config, conf)
+    file_notes += told
     cores = available_cores()
 
     progress.enter(Phase.LOADING)
@@ -59,10 +73,10 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
 
     progress.enter(Phase.CALIBRATING)
     cache_bytes = last_level_cache_bytes()
-    feed = settle_feed(config, assembly, threads, job["model_path"], cache_bytes, progress.beat)
+    feed = settle_feed(config, assembly, threads, cache_bytes, progress.beat)
     plan, samples, notes = feed.plan, feed.samples, feed.notes
     measured = assembly.spec(threads)
-    inquiry = Inquiry(config, measured, signature, plan, samples, samples.source)
+    inquiry = Inquiry(config, measured, signature, plan, samples, feed.known)
     samples.load(range(samples.resident()))
     layout, reason, rate = choose(
         wish_of(config, plan, cores),
@@ -82,14 +96,16 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
         estimate = probe(runner, samples, layout, config.scenario, per_query, progress.beat)
         # Whatever disturbs a measurement makes it slower: the faster one is nearer the truth.
         estimate = replace(estimate, samples_per_sec=max(rate, estimate.samples_per_sec))
-    settings = plan_settings(config, estimate, samples.count())
+    witness = inquiry.watch(runner, progress.beat)
+    settings = plan_settings(config, estimate, samples.count(), conf, samples.resident())
     digest = sha256.result()
     hashing.shutdown()
 
-    notes = [*notes, f"{layout} ({reason})", *settings.notes]
+    backend, _ = assembly.backend(layout.intra_op_threads)
+    backend.confirm(digest)
+    notes = [*notes, *backend.notes(), f"{layout} ({reason})", *file_notes, *settings.notes]
     for note in notes:
         tell("note", {"text": note})
-    backend, _ = assembly.backend(layout.intra_op_threads)
     tell(
         "facts",
         {
@@ -104,10 +120,16 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
                 "batch_timeout_us": config.batch_timeout_us or 0.0,
                 "pin": config.pin,
                 **feed.effective,
-                "sample_pool_bytes": samples.resident() * plan.bytes_per_sample,
                 "last_level_cache_bytes": cache_bytes,
                 "warmup_queries": config.warmup_queries,
                 "stall_timeout_sec": config.stall_timeout_sec,
+                "repeat": config.repeat,
+                "trace": config.trace,
+                "mlperf_model": config.mlperf_model,
+                "official": config.official,
+                "user_conf": config.user_conf,
+                "audit": config.audit,
+                "send_answers": config.send_answers,
                 "dim": dict(config.dim),
                 "shape": dict(config.shape),
                 "range": dict(config.value_range),
@@ -127,10 +149,14 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
         },
     )
 
-    progress.enter(Phase.TESTING)
     run_dir = Path(job["run_dir"])
     take = inquiry.keeper.take if inquiry.keeper is not None else None
-    loadgen.run_test(settings, runner, samples, run_dir, progress, take)
+    if take is None and (config.send_answers or logs_answers(config)):
+        take = partial(answers_as_bytes, plan)
+    before = asdict(read_conditions())
+    progress.enter(Phase.TESTING)
+    loadgen.run_test(settings, runner, samples, run_dir, progress, take, config.trace, witness)
+    tell("conditions", {"before": before, "after": asdict(read_conditions())})
     progress.enter(Phase.VERIFYING)
     tell("answers", inquiry.answer(runner, run_dir, progress.beat))
     progress.enter(Phase.FINISHING)

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import mlperf_loadgen as lg
 
+from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RunError
 from loadgen_generic.progress import Progress
-from loadgen_generic.seams import Complete, Runner, SampleLibrary
-from loadgen_generic.settings import TestSettings
+from loadgen_generic.seams import Complete, Runner, SampleLibrary, Witness
+from loadgen_generic.settings import ConfValues, TestSettings, model_of, user_settings
 from loadgen_generic.tensors import Array
 
-__all__ = ["Take", "run_test"]
+__all__ = ["Take", "conf_values", "run_test"]
 
 Take = Callable[[Sequence[int], Sequence[Array]], Sequence[Array]]
 
@@ -29,6 +30,8 @@ def run_test(
     output_dir: Path,
     progress: Progress,
     take: Take | None = None,
+    trace: bool = False,
+    witness: Witness | None = None,
 ) -> None:
     """Run one LoadGen test and return when it is over; the runner stays up.
 
@@ -37,9 +40,11 @@ def run_test(
 
     Args:
         output_dir: an existing directory; LoadGen ignores a missing one and then aborts.
-        take: in accuracy mode, given the sample indices and the outputs of an inference, as
-            :class:`Complete` gives them, and returns the bytes of each sample's answer for
-            LoadGen's accuracy log, each contiguous.
+        take: where LoadGen is to log answers, given the sample indices and the outputs of an
+            inference, as :class:`Complete` gives them, and returns the bytes of each sample's
+            answer for LoadGen's accuracy log, each contiguous.
+        trace: have LoadGen log each sample's times; 300 to 700 bytes a sample.
+        witness: in performance mode, sees what is issued and answered.
 
     Raises:
         RunError or whatever the runner raised first.
@@ -47,30 +52,37 @@ def run_test(
     if not output_dir.is_dir():
         raise RunError(f"LoadGen's output directory {output_dir} does not exist")
     test = _Test()
-    if take is None:
-        runner.start(lambda: _completer(progress), test.fail)
-        issue: Callable[[Sequence[int], Sequence[int]], None] = runner.issue
-    else:
-        indices_by_id: dict[int, int] = {}
-        runner.start(lambda: _accuracy_completer(progress, take, indices_by_id), test.fail)
-        issue = _remembering(runner, indices_by_id)
+    indices_by_id: dict[int, int] = {}
+
+    def make_complete() -> Complete:
+        if take is None:
+            complete = _completer(progress)
+        else:
+            complete = _answering_completer(progress, take, indices_by_id)
+        return complete if witness is None else witness.complete(complete)
+
+    runner.start(make_complete, test.fail)
+    # Asked for now: a runner may have another way in for each start.
+    issue = runner.issue if take is None else _remembering(runner, indices_by_id)
+    if witness is not None:
+        issue = witness.issue(issue)
     sut = lg.ConstructFastSUT(issue, runner.flush)
     qsl = lg.ConstructQSL(
         samples.count(), samples.resident(), test.guard(samples.load), test.guard(samples.unload)
     )
     log = lg.LogSettings()
-    log.enable_trace = False
+    log.enable_trace = trace
     log.log_output.outdir = str(output_dir)
     log.log_output.copy_summary_to_stdout = False
 
     # Made here: an error in the other thread would leave this one waiting for ever.
     told = _settings(settings)
-    if take is not None:
+    if settings.accuracy:
         told.mode = lg.TestMode.AccuracyOnly
 
     def start() -> None:
-        # An explicit empty audit file, or an audit.config in the current directory would be used.
-        lg.StartTestWithLogSettings(sut, qsl, told, log, "")
+        # Explicit even if empty, or an audit.config in the current directory would be used.
+        lg.StartTestWithLogSettings(sut, qsl, told, log, settings.audit)
         test.over.set()
 
     # Offline's ids are one list of millions: each time the collector walks it, the test stands
@@ -155,7 +167,7 @@ def _remembering(
     return issue
 
 
-def _accuracy_completer(progress: Progress, take: Take, indices_by_id: dict[int, int]) -> Complete:
+def _answering_completer(progress: Progress, take: Take, indices_by_id: dict[int, int]) -> Complete:
     """One worker's way to tell LoadGen, with the bytes of the answers."""
     words, position = progress.counter()
     answered = 0
@@ -178,16 +190,57 @@ def _accuracy_completer(progress: Progress, take: Take, indices_by_id: dict[int,
     return complete
 
 
+def conf_values(config: BenchmarkConfig) -> ConfValues | None:
+    """LoadGen's settings by its own reading of its files; None if the request names none.
+
+    Raises:
+        RequestError: a line of ``--user_conf`` that LoadGen would misread or pass by.
+        RunError: LoadGen does not take a file.
+    """
+    built_in = config.mlperf_model is not None or config.official
+    if not built_in and config.user_conf is None:
+        return None
+    given = user_settings(config)
+    told = lg.TestSettings()
+    if built_in:
+        _read_conf(told, config, "", _BUILT_IN)
+    rules = _numbers(told)
+    if config.user_conf is not None:
+        _read_conf(told, config, str(Path(config.user_conf).expanduser()), _ON_TOP)
+    return ConfValues(values=_numbers(told), rules=rules, built_in=built_in, given=given)
+
+
+# LoadGen's kinds of file: its built-in one; and a file of which nothing but its own lines is
+# applied. The kind between, 1, applies the built-in one as well, once in a process.
+_BUILT_IN, _ON_TOP = 0, 2
+
+
+def _read_conf(told: lg.TestSettings, config: BenchmarkConfig, path: str, kind: int) -> None:
+    code = told.FromConfig(path, model_of(config), config.scenario, kind)
+    if code:
+        raise RunError(f"LoadGen does not take {path or 'its mlperf.conf'} (error {-code})")
+
+
+def _numbers(told: lg.TestSettings) -> dict[str, float]:
+    names = [name for name in dir(told) if not name.startswith("_")]
+    found = {name: getattr(told, name) for name in names}
+    return {name: value for name, value in found.items() if isinstance(value, (int, float))}
+
+
 def _settings(plan: TestSettings) -> lg.TestSettings:
     settings = lg.TestSettings()
+    for name, value in plan.conf.items():
+        setattr(settings, name, value)
     settings.scenario = getattr(lg.TestScenario, plan.scenario)
     settings.mode = lg.TestMode.PerformanceOnly
     settings.min_duration_ms = plan.min_duration_ms
     settings.min_query_count = plan.min_query_count
     settings.max_query_count = plan.max_query_count
-    settings.qsl_rng_seed = plan.seed
-    settings.sample_index_rng_seed = plan.seed + 1
-    settings.schedule_rng_seed = plan.seed + 2
+    (
+        settings.qsl_rng_seed,
+        settings.sample_index_rng_seed,
+        settings.schedule_rng_seed,
+    ) = plan.loadgen_seeds
     share = plan.percentile / 100
     if plan.scenario == "Offline":
         settings.offline_expected_qps = plan.expected_qps

@@ -17,6 +17,7 @@ from loadgen_generic.config.data import DataOptions
 from loadgen_generic.config.dispatch import DispatchOptions
 from loadgen_generic.config.inputs import InputOptions
 from loadgen_generic.config.model import ModelOptions
+from loadgen_generic.config.rules import RuleOptions
 from loadgen_generic.config.run import RunOptions
 from loadgen_generic.config.session import SessionOptions
 from loadgen_generic.config.test import ONE_AT_A_TIME, SCENARIOS, TestOptions
@@ -31,6 +32,7 @@ class BenchmarkConfig(
     SessionOptions,
     DispatchOptions,
     AnswerOptions,
+    RuleOptions,
     TestOptions,
     DataOptions,
     InputOptions,
@@ -53,8 +55,15 @@ class BenchmarkConfig(
                 "leave one out"
             )
         contradiction = self.data_contradiction() or self.answers_contradiction()
+        contradiction = (
+            contradiction or self.rules_contradiction() or self._campaign_contradiction()
+        )
         if contradiction:
             raise ValueError(contradiction)
+        if self.trace and self.mode == "accuracy":
+            raise ValueError(
+                "--trace keeps latencies, which --mode accuracy does not measure; leave one out"
+            )
         generated = {
             "range": self.value_range,
             "fill": self.fill,
@@ -71,6 +80,14 @@ class BenchmarkConfig(
         if fewest and most and fewest > most:
             raise ValueError(f"--min_query_count {fewest} is more than --max_query_count {most}")
         return self
+
+    def _campaign_contradiction(self) -> str:
+        if self.repeat > 1 and self.mode != "performance":
+            return (
+                f"--repeat {self.repeat} has no meaning with --mode {self.mode}; it repeats a "
+                "test of speed"
+            )
+        return ""
 
 
 def options() -> Iterator[tuple[str, Option, FieldInfo]]:

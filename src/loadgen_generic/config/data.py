@@ -27,12 +27,15 @@ class DataOptions(Options):
         "many as fit a quarter of the available memory)",
     )
     image_preset: Annotated[
-        Literal["imagenet"] | None, Option("Data", "CM_MLPERF_IMAGE_PRESET")
+        Literal["imagenet", "resnet50", "retinanet"] | None,
+        Option("Data", "CM_MLPERF_IMAGE_PRESET"),
     ] = Field(
         None,
         description="how images are prepared, where the other options leave it open: imagenet "
         "resizes to 256, crops 224 from the centre, and normalises by ImageNet's mean and "
-        "standard deviation",
+        "standard deviation; resnet50 does the same with values of 0 to 255 less MLPerf's mean, "
+        "and counts classes from 1; retinanet stretches to 800x800 (by variation _resnet50 or "
+        "_retinanet, where no --image_* option is given)",
     )
     image_size: Annotated[
         str | None, Option("Data", "CM_MLPERF_IMAGE_SIZE", metavar="HEIGHTxWIDTH")
@@ -67,6 +70,14 @@ class DataOptions(Options):
         None,
         description="what each channel is divided by after that, such as its standard deviation "
         "(1)",
+    )
+
+    label_offset: Annotated[int | None, Option("Data", "CM_MLPERF_LABEL_OFFSET")] = Field(
+        None,
+        ge=-(2**31),
+        le=2**31,
+        description="added to each label of the dataset to give the model's class (0; 1 for the "
+        "preset or variation resnet50, whose class 0 is the background)",
     )
 
     @field_validator("image_size", "image_mean", "image_scale", mode="before")

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from loadgen_generic.config.base import Options
 from loadgen_generic.option import Option
+from loadgen_generic.shapes import SizeRange, parse_size
 
 __all__ = ["ModelOptions"]
 
@@ -30,11 +31,13 @@ class ModelOptions(Options):
         "where it is open on every input, or fixed alike on every input and output",
     )
     dim: Annotated[
-        dict[str, int], Option("Model", "CM_MLPERF_DIM", metavar="NAME=SIZE[,NAME=SIZE...]")
+        dict[str, int | str],
+        Option("Model", "CM_MLPERF_DIM", metavar="NAME=SIZE|LOW:HIGH[:STEP][,NAME=...]"),
     ] = Field(
         default_factory=dict,
         description="sizes of the model's symbolic dimensions, by name; the batch dimension "
-        "needs none",
+        "needs none. seq=32:512 gives each sample a size of its own from 32 to 512, at random; "
+        "samples are batched with those of the same shape",
     )
     seed: Annotated[int, Option("Model", "CM_MLPERF_SEED")] = Field(
         0, ge=0, lt=2**63, description="seed of the synthetic inputs and of LoadGen's generators"
@@ -42,8 +45,24 @@ class ModelOptions(Options):
 
     @field_validator("dim")
     @classmethod
-    def _positive_dims(cls, value: dict[str, int]) -> dict[str, int]:
+    def _known_sizes(cls, value: dict[str, int | str]) -> dict[str, int | str]:
         for name, size in value.items():
-            if size < 1:
-                raise ValueError(f"dimension {name} must be at least 1, not {size}")
-        return value
+            try:
+                parse_size(str(size))
+            except ValueError as error:
+                raise ValueError(f"dimension {name}: {error}") from None
+        return {
+            name: size if isinstance(found := parse_size(str(size)), SizeRange) else found
+            for name, size in value.items()
+        }
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The symbolic dimensions with one size, by name."""
+        return {name: size for name, size in self.dim.items() if isinstance(size, int)}
+
+    @property
+    def size_ranges(self) -> dict[str, SizeRange]:
+        """The symbolic dimensions whose size differs between samples, by name."""
+        parsed = {name: parse_size(str(size)) for name, size in self.dim.items()}
+        return {name: size for name, size in parsed.items() if isinstance(size, SizeRange)}

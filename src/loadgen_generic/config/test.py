@@ -74,13 +74,19 @@ class TestOptions(Options):
     )
     target_latency_ms: Annotated[
         float | None,
-        Option("Test", "CM_MLPERF_LOADGEN_TARGET_LATENCY", unit="ms", scenarios=("Server",)),
+        Option(
+            "Test",
+            "CM_MLPERF_LOADGEN_TARGET_LATENCY",
+            unit="ms",
+            scenarios=("MultiStream", "Server"),
+        ),
     ] = Field(
         None,
         gt=0,
         le=3.6e6,
         description="latency bound that the percentile has to meet (default: ten times the "
-        "latency of a lone query, at least 100 ms)",
+        "latency of a lone query, at least 100 ms; in MultiStream for --mode find_peak alone, "
+        "without a default)",
     )
     target_latency_percentile: Annotated[
         float | None,
