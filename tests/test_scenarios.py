@@ -64,13 +64,16 @@ def test_result_is_what_loadgen_logged(
     assert result.metric.value == log[result.metric.name]
     assert result.metric.unit == ("ns" if scenario.endswith("Stream") else "samples/s")
 
+    of_queries = scenario == "MultiStream"
+    pattern = rf"result_([\d.]+)_percentile_{'per_query_' if of_queries else ''}latency_ns"
     percentiles = {
         f"p{float(match[1]):g}": value
         for key, value in log.items()
-        if (match := re.fullmatch(r"result_([\d.]+)_percentile_latency_ns", key))
+        if (match := re.fullmatch(pattern, key))
     }
     assert {"p50", "p90", "p95", "p99", "p99.9"} <= set(percentiles)
-    ends = {name: log[f"result_{name}_latency_ns"] for name in ("min", "mean", "max")}
+    of = "query_" if of_queries else ""
+    ends = {name: log[f"result_{name}_{of}latency_ns"] for name in ("min", "mean", "max")}
     assert result.latency_ns == percentiles | ends
 
     assert result.queries_completed == log["result_query_count"]

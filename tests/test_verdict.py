@@ -1,131 +1,22 @@
-"""INVALID results of real LoadGen: each says why, and what it says to try next helps."""
+"""The verdict on a log, and the command that goes with it; on real runs in
+``test_ways_to_fail.py``."""
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from command import Command, Outcome
+from command import Command
 from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen_generic.cli import _parser, _values
 from loadgen_generic.config import options
 from loadgen_generic.flags import parse_config
-from loadgen_generic.results.build import _command
+from loadgen_generic.results.build import command_line
 from loadgen_generic.results.detail_log import DetailLog
 from loadgen_generic.results.verdict import format_value, judge
-
-INVALID: dict[str, tuple[str, dict[str, object], str]] = {
-    "Offline too short": (
-        "latency_us=1000",
-        {"loadgen_duration_sec": 0.4, "loadgen_expected_qps": 20, "concurrency": 1},
-        r"the test took 0\.\d+ s and a valid one takes at least 0\.4 s",
-    ),
-    "SingleStream too short": (
-        "latency_us=1000",
-        {
-            "scenario": "SingleStream",
-            "loadgen_duration_sec": 0.4,
-            "loadgen_expected_qps": 100,
-        },
-        r"the test took 0\.\d+ s and a valid one takes at least 0\.4 s",
-    ),
-    "SingleStream too few": (
-        "",
-        {"scenario": "SingleStream", "samples": 10, "loadgen_duration_sec": None},
-        r"10 queries are too few to be sure of the 90th percentile, which takes 64",
-    ),
-    "SingleStream stopped": (
-        "latency_us=1000",
-        {
-            "scenario": "SingleStream",
-            "max_query_count": 100,
-            "loadgen_duration_sec": 0.4,
-            "loadgen_expected_qps": 800,
-        },
-        r"the test took 0\.1\d* s and a valid one takes at least 0\.4 s",
-    ),
-    "SingleStream fewer than asked": (
-        "",
-        {
-            "scenario": "SingleStream",
-            "max_query_count": 100,
-            "samples": 200,
-            "loadgen_duration_sec": None,
-        },
-        r"100 queries were run and 200 are the fewest allowed",
-    ),
-    "MultiStream too few": (
-        "",
-        {"scenario": "MultiStream", "samples": 400, "loadgen_duration_sec": None},
-        r"50 queries are too few to be sure of the 99th percentile, which takes 662",
-    ),
-    "Server too few": (
-        "",
-        {
-            "scenario": "Server",
-            "samples": 50,
-            "target_qps": 2000,
-            "target_latency_ms": 2000,
-            "loadgen_duration_sec": None,
-        },
-        r"50 queries are too few .* the 99th percentile; with \d+ over the bound it takes \d+",
-    ),
-    "Server overloaded": (
-        "latency_us=10000",
-        {
-            "scenario": "Server",
-            "target_qps": 105,
-            "target_latency_ms": 60,
-            "target_latency_percentile": 80,
-            "min_query_count": 150,
-            "concurrency": 1,
-            "loadgen_duration_sec": 0.2,
-        },
-        r"\d+ of \d+ queries took longer than 60 ms, more than 20 %",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", INVALID)
-def test_invalid_says_why_and_following_it_leads_to_valid(name: str, command: Command) -> None:
-    behaviour, flags, reason = INVALID[name]
-    outcome = command.fake(behaviour, warmup_queries=0, seed=3, strict=True, **flags)
-    assert outcome.code == 3
-    result = outcome.result
-    assert not result.valid
-    assert len(result.invalid_reasons) >= 1
-    assert re.fullmatch(reason, result.invalid_reasons[0]), result.invalid_reasons
-    assert result.verdict.startswith(f"INVALID: {result.scenario} ")
-    assert all(text in result.verdict for text in result.invalid_reasons)
-    assert result.verdict in outcome.stdout
-    assert result.next_command in outcome.stdout
-
-    # A run sized by samples alone has no duration; ten seconds are too long for a test.
-    shorter = {"loadgen_duration_sec": 0.5} if flags["loadgen_duration_sec"] is None else {}
-    for _ in range(4):
-        followed = follow(command, outcome, shorter)
-        if followed.result.valid:
-            return
-        assert followed.result.next_command not in ("", outcome.result.next_command)
-        outcome = followed
-    raise AssertionError(f"never VALID: {outcome.result.verdict} {outcome.result.next_command}")
-
-
-def follow(command: Command, outcome: Outcome, extra: Mapping[str, object]) -> Outcome:
-    """Run what the result says to try next, as a person would paste it."""
-    program, *words = shlex.split(outcome.result.next_command)
-    assert program == "loadgen-generic"
-    extra = {name: value for name, value in extra.items() if f"--{name}" not in words}
-    before = set(outcome.run_dir.parent.rglob("result.json"))
-    followed = command(*words, output_dir="out", **extra)
-    assert followed.code == 0, followed.stderr
-    (new,) = set(outcome.run_dir.parent.rglob("result.json")) - before
-    return Outcome(followed.code, followed.stdout, followed.stderr, new.parent)
 
 
 def test_valid_needs_no_next_command(command: Command) -> None:
@@ -151,6 +42,58 @@ def test_errors_that_loadgen_logged_make_it_invalid() -> None:
     assert not verdict.valid
     assert verdict.reasons == ("LoadGen reported: Multiple conf files are used.",)
     assert "Multiple conf files" in verdict.sentence
+
+
+SERVER = LOG | {
+    "effective_scenario": "Server",
+    "effective_target_latency_ns": 10**9,
+    "effective_target_latency_percentile": 0.99,
+    "effective_target_qps": 500,
+    "result_query_count": 1000,
+    "effective_samples_per_query": 1,
+    "result_perf_constraints_met": True,
+    "result_min_latency_ns": 10**6,
+    "result_mean_latency_ns": 10**6,
+    "result_max_latency_ns": 9 * 10**6,
+    "result_50.00_percentile_latency_ns": 5 * 10**6,
+    "result_90.00_percentile_latency_ns": 8 * 10**6,
+}
+
+
+@pytest.mark.parametrize(
+    ("completed", "median", "valid"),
+    [(490.0, 5 * 10**6, True), (300.0, 5 * 10**6, False), (300.0, 10**6, True)],
+    ids=["kept up", "a queue grew", "the answer to the last query came late"],
+)
+def test_a_server_that_does_not_keep_up(completed: float, median: int, valid: bool) -> None:
+    rates = {
+        "result_scheduled_samples_per_sec": 500.0,
+        "result_completed_samples_per_sec": completed,
+        "result_50.00_percentile_latency_ns": median,
+    }
+    verdict = judge(DetailLog(SERVER | rates, (), ()))
+    assert verdict.valid is valid
+    assert verdict.next_flags == ({} if valid else {"target_qps": "250"})
+
+
+def test_what_a_longest_duration_cuts_off_is_said() -> None:
+    """It can come from a file of settings only, so no flag of ours takes it away."""
+    stopped = {
+        "result_validity": "INVALID",
+        "result_min_queries_met": False,
+        "effective_min_query_count": 2000,
+        "effective_max_duration_ms": 1500,
+        "power_begin": "12-31-2025 23:59:59.000",
+        "power_end": "01-01-2026 00:00:00.600",
+    }
+    verdict = judge(DetailLog(SERVER | stopped, (), ()))
+    assert verdict.reasons == (
+        (
+            "1000 queries were run and 2000 are the fewest allowed, since it was stopped by a "
+            "max_duration of 1.5 s"
+        ),
+    )
+    assert verdict.next_flags == {"min_query_count": "2000"}
 
 
 @pytest.mark.parametrize("reasons", [(), ("Because.",)])
@@ -195,7 +138,7 @@ REQUESTS: dict[str, st.SearchStrategy[Any]] = {
 def test_next_command_asks_for_the_same_run(fields: dict[str, Any]) -> None:
     """Whatever was asked for survives the way through a shell's quoting and back."""
     asked = parse_config(fields)
-    program, *words = shlex.split(_command(fields, {"warmup_queries": "7"}))
+    program, *words = shlex.split(command_line(fields, {"warmup_queries": "7"}))
     assert program == "loadgen-generic"
     again = parse_config(_values(vars(_parser().parse_args(words))))
     assert again.warmup_queries == 7
@@ -205,6 +148,6 @@ def test_next_command_asks_for_the_same_run(fields: dict[str, Any]) -> None:
 
 
 def test_a_change_to_nothing_takes_the_flag_away() -> None:
-    words = shlex.split(_command({"samples": 5, "seed": 1}, {"samples": "", "seed": "2"}))
+    words = shlex.split(command_line({"samples": 5, "seed": 1}, {"samples": "", "seed": "2"}))
     assert words == ["loadgen-generic", "run", "--seed", "2"]
     assert parse_config({"samples": ""}).samples is None

@@ -64,8 +64,8 @@ class _Story:
                     note(message["text"])
                 case "facts":
                     self.facts = message
-                case "answers":
-                    self.facts["answers"] = message
+                case "conditions" | "answers" as name:
+                    self.facts[name] = message
                 case "error":
                     self.error = _error_of(message["exit_code"], message["message"])
                 case "done":
@@ -83,7 +83,8 @@ def run_child(
     """Run one LoadGen test in a process of its own.
 
     Returns:
-        What the child told of itself before the test, and as ``answers`` after it.
+        What the child told of itself before the test, and as ``conditions`` and ``answers`` after
+        it.
 
     Raises:
         RequestError, RunError: as the child said, or because it died or hung.
@@ -171,7 +172,8 @@ def _died(returncode: int, log: Path) -> RunError:
     if returncode == -9:
         why = (
             "the system killed the measured process (SIGKILL), which most often means that the "
-            "machine ran out of memory"
+            "machine ran out of memory; a smaller --batch_size, --concurrency or "
+            "--distinct_samples needs less"
         )
     elif returncode < 0:
         try:

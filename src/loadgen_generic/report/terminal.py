@@ -11,7 +11,7 @@ from loadgen_generic.progress import Phase
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from loadgen_generic.results.result import Result, Verification
+    from loadgen_generic.results.result import Result, Statistics, Verification
 
 __all__ = ["TerminalObserver", "print_result"]
 
@@ -87,7 +87,8 @@ class TerminalObserver:
 
 def print_result(result: Result, stream: TextIO | None = None) -> None:
     """The verdict, what was measured, and where the files are."""
-    from loadgen_generic.results.verdict import format_value
+    from loadgen_generic.results.glossary import explain
+    from loadgen_generic.results.wording import format_value
 
     out = stream or sys.stdout
     effective = result.config.effective
@@ -113,12 +114,30 @@ def print_result(result: Result, stream: TextIO | None = None) -> None:
         rows.insert(0, ("answers", _verified(result.verification)))
     if result.accuracy is not None and result.accuracy.outputs_file:
         rows.append(("outputs", result.accuracy.outputs_file))
+    if result.statistics is not None:
+        rows.append(("checked", _checked(result.statistics)))
+    rows += [("doubtful", doubt) for doubt in result.doubts]
     if result.next_command:
         rows.append(("try next", result.next_command))
     print(result.verdict, file=out)
     for name, text in rows:
         print(f"  {name + ':':<10} {text}", file=out)
+    if terms := explain(result.verdict):
+        print("  in other words:", file=out)
+        for term, text in terms.items():
+            print(f"    {term}: {text}", file=out)
     out.flush()
+
+
+def _checked(found: Statistics) -> str:
+    """Whether LoadGen's figures follow from its trace, and where the latencies are."""
+    if not found.checked:
+        return "not, see above"
+    agree = "agree" if found.agree else f"DISAGREE in {len(found.differences)}"
+    return (
+        f"{found.checked} figures of LoadGen's {agree} with the latencies of its "
+        f"{found.samples} samples, which are in {found.latencies_file}"
+    )
 
 
 def _verified(found: Verification) -> str:

@@ -11,17 +11,23 @@ from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RunError
 from loadgen_generic.machine import describe_host, describe_packages
 from loadgen_generic.results.detail_log import ACCURACY_MODE, HEADLINES, DetailLog, read_detail_log
+from loadgen_generic.results.doubts import conditions_between, doubts_of_test
+from loadgen_generic.results.in_force import changed_settings, logged_settings
+from loadgen_generic.results.manifest import manifest
 from loadgen_generic.results.result import (
     Accuracy,
     ConfigPair,
     Metric,
     ModelFacts,
     Result,
+    Statistics,
     Verification,
 )
+from loadgen_generic.results.statistics import differences, recompute
+from loadgen_generic.results.trace import read_trace, write_latencies
 from loadgen_generic.results.verdict import judge, judge_accuracy
 
-__all__ = ["LOADGEN_LOGS", "build_result", "set_logs_aside"]
+__all__ = ["LATENCIES_FILE", "LOADGEN_LOGS", "build_result", "command_line", "set_logs_aside"]
 
 LOADGEN_LOGS = {
     "detail": "mlperf_log_detail.txt",
@@ -29,6 +35,7 @@ LOADGEN_LOGS = {
     "accuracy": "mlperf_log_accuracy.json",
     "trace": "mlperf_log_trace.json",
 }
+LATENCIES_FILE = "latencies.csv"
 
 
 def build_result(
@@ -50,6 +57,7 @@ def build_result(
         RunError: the logs do not hold a finished test of the scenario that was asked for.
     """
     log = read_detail_log(run_dir / LOADGEN_LOGS["detail"])
+    settings = logged_settings(log)
     if log.scenario != config.scenario:
         raise RunError(f"LoadGen ran {log.scenario} though {config.scenario} was asked for")
     answers = facts.get("answers", {})
@@ -57,7 +65,10 @@ def build_result(
     verification = Verification(**answers["verification"]) if "verification" in answers else None
     if (log.mode == ACCURACY_MODE) != (accuracy is not None):
         raise RunError(f"LoadGen ran in mode {log.mode} though {config.mode} was asked for")
-    verdict = judge_accuracy(accuracy) if accuracy is not None else judge(log)
+    statistics = _statistics(log, run_dir) if config.trace and accuracy is None else None
+    doubts = statistics.differences if statistics is not None else []
+    verdict = judge_accuracy(accuracy) if accuracy is not None else judge(log, doubts)
+    conditions = conditions_between(**facts["conditions"]) if "conditions" in facts else None
     result = Result(
         started_at=started_at,
         scenario=log.scenario,
@@ -65,14 +76,15 @@ def build_result(
         valid=verdict.valid,
         invalid_reasons=list(verdict.reasons),
         verdict=verdict.sentence,
-        next_command="" if verdict.valid else _command(requested, verdict.next_flags),
+        next_command="" if verdict.valid else command_line(requested, verdict.next_flags),
         metric=_speed(log) if accuracy is None else _accuracy_metric(accuracy),
         latency_ns=log.latency_ns() if accuracy is None else {},
         samples_completed=log.samples if accuracy is None else accuracy.samples,
         queries_completed=log.queries,
         duration_s=log.duration_sec,
         config=ConfigPair(requested=dict(requested), effective=dict(facts["effective"])),
-        notes=list(facts["notes"]),
+        settings=settings,
+        notes=[*facts["notes"], *changed_settings(settings, log.scenario)],
         model=ModelFacts(**facts["model"]),
         providers=list(facts["providers"]),
         host=describe_host(),
@@ -85,8 +97,40 @@ def build_result(
         },
         accuracy=accuracy,
         verification=verification,
+        statistics=statistics,
+        doubts=doubts_of_test(conditions) if conditions is not None else [],
+        conditions=conditions,
+        manifest=manifest(facts["model"]["path"]),
     )
     return result, verdict.next_flags
+
+
+def _statistics(log: DetailLog, run_dir: Path) -> Statistics:
+    """Compute LoadGen's figures again from its trace, and keep the latencies."""
+    latencies = read_trace(run_dir / LOADGEN_LOGS["trace"])
+    file = run_dir / LATENCIES_FILE
+    write_latencies(latencies, file)
+    share = float(log.values["effective_target_latency_percentile"])
+    bound_ns = int(log.values["effective_target_latency_ns"])
+    samples = len(latencies.latency_ns)
+    if samples == log.samples:
+        figures = recompute(latencies, log.scenario, share, bound_ns)
+        found = differences(figures, log)
+    else:
+        figures = {}
+        found = [
+            (
+                f"LoadGen's figures cannot be checked, since its trace holds {samples} of "
+                f"{log.samples} samples; if the disk is full, make room or choose another --output_dir"
+            )
+        ]
+    return Statistics(
+        samples=samples,
+        checked=len(figures),
+        agree=not found,
+        differences=found,
+        latencies_file=str(file),
+    )
 
 
 def _speed(log: DetailLog) -> Metric:
@@ -110,14 +154,16 @@ def set_logs_aside(run_dir: Path, attempt: int) -> None:
             (run_dir / file).rename(aside / file)
 
 
-def _command(requested: Mapping[str, Any], changes: Mapping[str, str]) -> str:
+def command_line(requested: Mapping[str, Any], changes: Mapping[str, str]) -> str:
     """The same run with flags changed; a change to an empty text takes the flag away."""
     if not changes:
         return ""
     flags = {name: _as_text(value) for name, value in requested.items()} | dict(changes)
     words = ["loadgen-generic", "run"]
     for name, value in flags.items():
-        if value:
+        if value in ("True", "False"):
+            words.append(f"--{name}" if value == "True" else f"--no-{name}")
+        elif value:
             words += [f"--{name}={value}"] if value.startswith("-") else [f"--{name}", value]
     return shlex.join(words)
 

@@ -17,6 +17,8 @@ ACCURACY_MODE = "AccuracyOnly"
 _PREFIX = ":::MLLOG "
 # LoadGen divides by the time between the first query and the last, which is zero for one query.
 _NOT_A_NUMBER = re.compile(r'"value": -?(nan|inf),')
+# LoadGen goes on without a word when it cannot write.
+_DISK_FULL = "If the disk is full, make room or choose another --output_dir."
 _CLOCK = "%m-%d-%Y %H:%M:%S.%f"
 
 
@@ -85,13 +87,15 @@ class DetailLog:
     def latency_ns(self) -> dict[str, int]:
         """``min``, ``mean``, ``max`` and percentiles such as ``p99`` and ``p99.9``, of a query
         in MultiStream and of a sample elsewhere, in ns."""
+        # LoadGen logs those of single samples in MultiStream as well, without the word.
+        per, of = ("per_query_", "query_") if self.scenario == "MultiStream" else ("", "")
         found = {}
         for name in ("min", "mean", "max"):
-            found[name] = int(self.values[f"result_{name}_latency_ns"])
+            found[name] = int(self.values[f"result_{name}_{of}latency_ns"])
+        pattern = re.compile(rf"result_([\d.]+)_percentile_{per}latency_ns")
         for key, value in self.values.items():
-            if key.startswith("result_") and key.endswith("_percentile_latency_ns"):
-                percent = float(key.removeprefix("result_").removesuffix("_percentile_latency_ns"))
-                found[f"p{percent:g}"] = int(value)
+            if match := pattern.fullmatch(key):
+                found[f"p{float(match[1]):g}"] = int(value)
         return found
 
 
@@ -116,7 +120,7 @@ def read_detail_log(path: Path) -> DetailLog:
         except json.JSONDecodeError:
             if _NOT_A_NUMBER.search(line):
                 continue
-            raise RunError(f"{path} is damaged: cannot read {line[:80]!r}") from None
+            raise RunError(f"{path} is damaged: cannot read {line[:80]!r}. {_DISK_FULL}") from None
         key, value = entry["key"], entry["value"]
         values[key] = value
         if entry["metadata"]["is_error"]:
@@ -126,5 +130,5 @@ def read_detail_log(path: Path) -> DetailLog:
     # An accuracy run has no verdict, only the times at which sets of samples began and ended.
     last = "power_end" if values.get("effective_test_mode") == ACCURACY_MODE else "result_validity"
     if last not in values:
-        raise RunError(f"{path} ends before the result: the test did not finish")
+        raise RunError(f"{path} ends before the result: the test did not finish. {_DISK_FULL}")
     return DetailLog(values, tuple(errors), tuple(reasons))

@@ -3,8 +3,9 @@
 A new block that may be missing or null keeps the version of the format; a field that goes, or
 that changes what it means in the runs that had it, raises it. History:
 
-1  first version; since then ``accuracy`` and ``verification``, null where they do not apply, and
-   in accuracy runs, which are new, ``valid`` is null.
+1  first version; since then ``accuracy``, ``verification`` and ``statistics``, null where they
+   do not apply, and in accuracy runs, which are new, ``valid`` is null; in ``verification`` the
+   ``spot_`` fields, null where nothing was kept during the test; ``settings``, empty before.
 """
 
 from __future__ import annotations
@@ -14,31 +15,34 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from loadgen_generic.errors import RequestError
+from loadgen_generic.results.many_runs import Repetition, Search
+from loadgen_generic.results.record import Record
 
 __all__ = [
     "RESULT_FILE",
     "SCHEMA_VERSION",
     "Accuracy",
+    "LoadGenSetting",
     "Metric",
     "OutputComparison",
+    "Repetition",
     "Result",
+    "Search",
+    "Statistics",
     "Verification",
     "read_result",
     "write_json",
+    "write_text",
 ]
 
 SCHEMA_VERSION = 1
 RESULT_FILE = "result.json"
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
-
-
-class Metric(_Record):
+class Metric(Record):
     """The headline: LoadGen's own key, its value as logged, and the unit."""
 
     name: str
@@ -46,14 +50,28 @@ class Metric(_Record):
     unit: str
 
 
-class ConfigPair(_Record):
+class ConfigPair(Record):
     """What the user asked for, and every option as it was in force."""
 
     requested: dict[str, Any]
     effective: dict[str, Any]
 
 
-class ModelFacts(_Record):
+class LoadGenSetting(Record):
+    """One of LoadGen's settings, as LoadGen logged it.
+
+    Attributes:
+        key: LoadGen's name, without the scenario.
+        requested: what this harness told LoadGen; null where LoadGen derives it.
+        effective: what LoadGen made of it; null where LoadGen does not log that.
+    """
+
+    key: str
+    requested: bool | int | float | str | None
+    effective: bool | int | float | str | None
+
+
+class ModelFacts(Record):
     """Inputs and outputs as ``name: type[shape]``; the hash is empty for a model without file."""
 
     path: str
@@ -62,7 +80,7 @@ class ModelFacts(_Record):
     outputs: list[str]
 
 
-class Accuracy(_Record):
+class Accuracy(Record):
     """What an accuracy run found.
 
     Attributes:
@@ -85,17 +103,17 @@ class Accuracy(_Record):
         return self.correct / self.judged if self.judged else None
 
 
-class OutputComparison(_Record):
-    """One output of the model, over all samples that were compared.
+class OutputComparison(Record):
+    """One output of the model, over all answers that were compared.
 
     Attributes:
         element_type: numpy's name of it.
         criterion: by what an answer passes, in words.
-        mismatches: samples that do not pass.
+        mismatches: answers that do not pass.
         max_abs_error, max_rel_error: null where one of two values is not a finite number, or
             the right one is 0.
         min_cosine: least cosine similarity; null for strings.
-        top_1_agreement: share of samples where both name the same class; null unless it looks
+        top_1_agreement: share of answers where both name the same class; null unless it looks
             like a classifier's output.
     """
 
@@ -109,7 +127,7 @@ class OutputComparison(_Record):
     top_1_agreement: float | None
 
 
-class Verification(_Record):
+class Verification(Record):
     """Outputs of the measured runner against right ones.
 
     Attributes:
@@ -119,6 +137,10 @@ class Verification(_Record):
         worst_sample, worst_output: furthest beyond what is allowed; -1 and empty if passed.
         sentence: the outcome in plain words.
         accuracy: top-1 on the labels of these samples; null without labels.
+        spot_answered, spot_checked, spot_failed: samples answered during the test, how many of
+            these answers were kept and compared as well, and how many of those do not pass;
+            null without ``--verify_fraction``. ``samples``, ``failed_samples`` and ``accuracy``
+            are without them, all else is over both.
     """
 
     against: str
@@ -130,9 +152,30 @@ class Verification(_Record):
     sentence: str
     outputs: list[OutputComparison]
     accuracy: float | None
+    spot_answered: int | None = None
+    spot_checked: int | None = None
+    spot_failed: int | None = None
 
 
-class Result(_Record):
+class Statistics(Record):
+    """LoadGen's figures, computed again from the latency of each sample in its trace.
+
+    Attributes:
+        samples: in the trace.
+        checked: how many of LoadGen's figures were compared.
+        agree: whether all of them are the same, within the digits that LoadGen writes.
+        differences: where not, one sentence each.
+        latencies_file: path of ``latencies.csv``, a line for each sample.
+    """
+
+    samples: int
+    checked: int
+    agree: bool
+    differences: list[str]
+    latencies_file: str
+
+
+class Result(Record):
     """One finished LoadGen test.
 
     Attributes:
@@ -142,10 +185,18 @@ class Result(_Record):
         next_command: the command line to try next; empty if valid.
         latency_ns: ``min``, ``mean``, ``max``, ``p50`` ... ``p99.9``, in ns.
         duration_s: from the first query to the last answer.
-        notes: the arithmetic behind the test's size.
+        settings: LoadGen's own settings, requested against effective; empty in results from
+            before they were kept.
+        notes: the arithmetic behind the test's size, and each setting that LoadGen changed.
         loadgen_logs: name to path of LoadGen's own files.
         accuracy: in accuracy mode.
         verification: where ``--verify`` asked for it.
+        doubts: why the number may not be that of the model alone, one sentence each.
+        conditions: what the machine did meanwhile; null where that is not known.
+        manifest: command line, environment, and state of the checkouts.
+        repeat: where ``--repeat`` asked for several runs; the rest is the median run's.
+        search: of ``--mode find_peak``; the rest is the best load's test.
+        statistics: where ``--trace`` asked for it, in performance mode.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -162,6 +213,7 @@ class Result(_Record):
     queries_completed: int
     duration_s: float
     config: ConfigPair
+    settings: list[LoadGenSetting] = Field(default_factory=list)
     notes: list[str]
     model: ModelFacts
     providers: list[str]
@@ -171,6 +223,12 @@ class Result(_Record):
     loadgen_logs: dict[str, str]
     accuracy: Accuracy | None = None
     verification: Verification | None = None
+    statistics: Statistics | None = None
+    doubts: list[str] = Field(default_factory=list)
+    conditions: dict[str, Any] | None = None
+    manifest: dict[str, Any] = Field(default_factory=dict)
+    repeat: Repetition | None = None
+    search: Search | None = None
 
     @property
     def path(self) -> Path:
@@ -179,8 +237,13 @@ class Result(_Record):
 
 def write_json(path: Path, content: object) -> None:
     """Write aside and rename, so that a reader finds the whole file or none."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """As :func:`write_json`, text."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.write_text(text, encoding="utf-8")
     os.replace(aside, path)
 
 
