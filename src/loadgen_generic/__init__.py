@@ -17,9 +17,9 @@ from loadgen_generic.errors import (
 )
 
 if TYPE_CHECKING:
+    from loadgen_generic.campaigns import run
     from loadgen_generic.config import BenchmarkConfig
     from loadgen_generic.results.result import Result
-    from loadgen_generic.supervisor import run
 
 __version__ = "0.1.0"
 __all__ = [
@@ -36,7 +36,7 @@ __all__ = [
 _HOMES = {
     "BenchmarkConfig": "loadgen_generic.config",
     "Result": "loadgen_generic.results.result",
-    "run": "loadgen_generic.supervisor",
+    "run": "loadgen_generic.campaigns",
 }
 
 

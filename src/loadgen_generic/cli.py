@@ -81,7 +81,9 @@ def _add_run(commands: Any) -> None:
     output = run.add_argument_group("Output")
     output.add_argument("--config", metavar="FILE", help="JSON file of options; flags win over it")
     output.add_argument(
-        "--json", action="store_true", help="print result.json on standard output, nothing else"
+        "--json",
+        action="store_true",
+        help="print result.json (of a search: search.json) on standard output, nothing else",
     )
     output.add_argument("--quiet", action="store_true", help="no progress, only the result")
     output.add_argument(
@@ -137,18 +139,21 @@ def help_text(name: str) -> str:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    from loadgen_generic.report.terminal import TerminalObserver, print_result
-    from loadgen_generic.supervisor import run
+    from loadgen_generic.campaigns import carry_out
+    from loadgen_generic.report.search_table import CampaignObserver, print_campaign
+    from loadgen_generic.report.terminal import print_result
 
     given = vars(parsed)
     as_json, quiet = given.get("json", False), given.get("quiet", False)
     config = parse_config(_values(given))
-    with TerminalObserver(quiet=quiet) as observer:
-        result = run(config, observer)
+    with CampaignObserver(quiet=quiet) as observer:
+        outcome = carry_out(config, observer)
+    result = outcome.result
     if as_json:
-        print(json.dumps(result.model_dump(), indent=2, ensure_ascii=False))
+        print(json.dumps(outcome.document, indent=2, ensure_ascii=False))
     else:
         print_result(result)
+        print_campaign(result)
     if result.verification is not None and not result.verification.passed:
         print(f"loadgen-generic: error: {result.verification.sentence}", file=sys.stderr)
         return RunError.exit_code

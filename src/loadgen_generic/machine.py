@@ -10,9 +10,13 @@ from pathlib import Path
 __all__ = [
     "available_cores",
     "available_memory_bytes",
+    "cpu_governor",
+    "describe_caches",
     "describe_host",
     "describe_packages",
     "last_level_cache_bytes",
+    "processor_count",
+    "processor_identity",
 ]
 
 _PACKAGES = (
@@ -65,18 +69,50 @@ def last_level_cache_bytes() -> int:
     return sum(size for level, size in largest.values() if level == last)
 
 
+def describe_caches() -> str | None:
+    """Kind and size of the caches of the first core, such as ``L1 data 32K, L2 512K, L3 32M``;
+    None where the system does not tell."""
+    found = []
+    for cache in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index[0-9]*")):
+        try:
+            level, kind, size = (
+                (cache / name).read_text(encoding="utf-8").strip()
+                for name in ("level", "type", "size")
+            )
+        except OSError:
+            continue
+        found.append(f"L{level} {size}" if kind == "Unified" else f"L{level} {kind.lower()} {size}")
+    return ", ".join(found) or None
+
+
+def processor_count() -> int | None:
+    """Sockets; None where the system does not tell."""
+    packages = set()
+    for file in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/physical_package_id"):
+        try:
+            packages.add(file.read_text(encoding="utf-8").strip())
+        except OSError:
+            continue
+    return len(packages) or None
+
+
 def describe_host() -> dict[str, object]:
-    """Host name, operating system, processor, cores, memory in bytes, Python."""
+    """Host name, operating system, kernel, processor and its governor, cores, memory in bytes,
+    load of the last minute, Python."""
     import psutil
 
     return {
         "name": platform.node(),
         "system": platform.platform(),
+        "kernel": platform.release(),
         "cpu": _cpu_name(),
+        "governor": cpu_governor(),
         "cores_available": available_cores(),
         "cores_logical": psutil.cpu_count(),
         "cores_physical": psutil.cpu_count(logical=False),
         "memory_bytes": psutil.virtual_memory().total,
+        "memory_available_bytes": available_memory_bytes(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
     }
 
@@ -92,6 +128,22 @@ def describe_packages() -> dict[str, str]:
     return versions
 
 
+def processor_identity() -> str:
+    """Kind of processor and what it can do: changes where code made for one may not suit another."""
+    kept = ("vendor_id", "model name", "cpu family", "model", "flags", "Features", "CPU part")
+    known = [platform.machine(), platform.processor()]
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            for line in lines:
+                if not line.strip():  # the other cores are alike
+                    break
+                if line.partition(":")[0].strip() in kept:
+                    known.append(line.strip())
+    except OSError:
+        pass
+    return "\n".join(known)
+
+
 def _cpu_name() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -100,6 +152,17 @@ def _cpu_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def cpu_governor() -> str | None:
+    """How the system sets the processors' frequency; None where it does not tell."""
+    found = set()
+    for file in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor"):
+        try:
+            found.add(file.read_text(encoding="utf-8").strip())
+        except OSError:
+            continue
+    return ", ".join(sorted(found)) or None
 
 
 def _parse_size(text: str) -> int:

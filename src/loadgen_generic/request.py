@@ -6,11 +6,12 @@ import json
 import sys
 from pathlib import Path
 
+from loadgen_generic.campaigns import run
 from loadgen_generic.errors import LoadgenGenericError, RunError
 from loadgen_generic.flags import parse_config
-from loadgen_generic.report.terminal import TerminalObserver, print_result
+from loadgen_generic.report.search_table import CampaignObserver, print_campaign
+from loadgen_generic.report.terminal import print_result
 from loadgen_generic.results.result import write_json
-from loadgen_generic.supervisor import run
 
 __all__ = ["main"]
 
@@ -28,12 +29,13 @@ def main(request: str) -> int:
     report = Path(content["report"])
     try:
         config = parse_config(content["options"])
-        with TerminalObserver(stream=sys.stdout) as observer:
+        with CampaignObserver(stream=sys.stdout) as observer:
             result = run(config, observer)
     except LoadgenGenericError as error:
         write_json(report, {"status": "error", "exit_code": error.exit_code, "error": str(error)})
         return error.exit_code
     print_result(result)
+    print_campaign(result)
     outcome: dict[str, object] = {"status": "ok", "result_json": str(result.path)}
     code = 0
     if result.verification is not None and not result.verification.passed:

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,33 @@ from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import InterruptedRunError, LoadgenGenericError, RequestError, RunError
 from loadgen_generic.results.result import Result, write_json
 from loadgen_generic.rundir import cache_dir, claim_run_dir
+from loadgen_generic.settings import check_files, rate_given
 
-__all__ = ["ERROR_FILE", "find_model", "requested", "run"]
+__all__ = [
+    "ERROR_FILE",
+    "check_request",
+    "find_model",
+    "interruptible",
+    "requested",
+    "run",
+    "run_name",
+    "write_error",
+]
 
 ERROR_FILE = "error.json"
 _REQUEST = "request.json"
 _MOST_ATTEMPTS = 3
 
 
-def run(config: BenchmarkConfig, observer: Observer | None = None) -> Result:
-    """Measure a model and write ``result.json`` and LoadGen's logs into a directory of their own.
+def run(
+    config: BenchmarkConfig, observer: Observer | None = None, run_dir: Path | None = None
+) -> Result:
+    """Run one test and write ``result.json`` and LoadGen's logs into a directory of their own.
 
     Args:
-        config: what to run.
+        config: what to run; one run, whatever it says of repetitions and searches.
         observer: told of notes and progress; silent by default.
+        run_dir: where to, if it is claimed already; else as ``output_dir`` says.
 
     Raises:
         RequestError: the request cannot be carried out as it stands.
@@ -42,21 +55,27 @@ def run(config: BenchmarkConfig, observer: Observer | None = None) -> Result:
         InterruptedRunError: SIGTERM or Ctrl-C.
     """
     observer = observer or SilentObserver()
-    with _interruptible():
-        model_path = find_model(config)
-        _check_verify(config.verify)
-        run_dir = claim_run_dir(config.output_dir, f"{_name(config)}-{config.scenario}")
-        write_json(run_dir / _REQUEST, requested(config))
+    with interruptible():
+        model_path = check_request(config)
+        run_dir = run_dir or claim_run_dir(config.output_dir, run_name(config))
         try:
+            write_json(run_dir / _REQUEST, requested(config))
             result = _run_until_long_enough(config, model_path, run_dir, observer)
+            write_json(result.path, result.model_dump())
         except KeyboardInterrupt:
             error = InterruptedRunError(f"interrupted; what was written is in {run_dir}")
-            _write_error(run_dir, error)
+            write_error(run_dir, error)
             raise error from None
         except LoadgenGenericError as error:
-            _write_error(run_dir, error)
+            write_error(run_dir, error)
             raise
-        write_json(result.path, result.model_dump())
+        except OSError as error:
+            failed = RunError(
+                f"cannot write in {run_dir}: {error.strerror or error}. Make room there or choose "
+                "another --output_dir."
+            )
+            write_error(run_dir, failed)
+            raise failed from None
         return result
 
 
@@ -72,9 +91,7 @@ def _run_until_long_enough(
         started_at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         facts = run_child(tried, model_path, run_dir, observer)
         result, flags = build_result(config, requested(config), facts, run_dir, started_at)
-        ours_to_mend = config.loadgen_expected_qps is None and set(flags) == {
-            "loadgen_expected_qps"
-        }
+        ours_to_mend = not rate_given(config) and set(flags) == {"loadgen_expected_qps"}
         if result.valid is not False or not ours_to_mend or attempt == _MOST_ATTEMPTS:
             break
         rate = float(flags["loadgen_expected_qps"])
@@ -122,6 +139,19 @@ def find_model(config: BenchmarkConfig) -> str:
     )
 
 
+def check_request(config: BenchmarkConfig) -> str:
+    """Look for what makes a run impossible before anything is written; returns the model's path.
+
+    Raises:
+        RequestError: a file is missing, or options cannot be carried out.
+    """
+    model_path = find_model(config)
+    _check_verify(config.verify)
+    _check_bound(config)
+    check_files(config)
+    return model_path
+
+
 def _check_verify(against: str | None) -> None:
     if against in (None, "data", "reference") or Path(against).is_file():
         return
@@ -133,18 +163,30 @@ def _check_verify(against: str | None) -> None:
     )
 
 
-def _name(config: BenchmarkConfig) -> str:
-    if config.model_path is not None:
-        return Path(config.model_path).stem
-    return config.model or config.backend
+def _check_bound(config: BenchmarkConfig) -> None:
+    if config.scenario == "MultiStream" and config.target_latency_ms is not None:
+        raise RequestError(
+            "LoadGen bounds no latency in MultiStream, and reports the percentile instead.",
+            flag="target_latency_ms",
+            value=f"{config.target_latency_ms:g}",
+            remedy="Leave it out, or search for the most samples that meet it: --mode find_peak.",
+        )
 
 
-def _write_error(run_dir: Path, error: LoadgenGenericError) -> None:
-    write_json(run_dir / ERROR_FILE, {"exit_code": error.exit_code, "error": str(error)})
+def run_name(config: BenchmarkConfig) -> str:
+    """What is run, for the name of a directory that the user did not name."""
+    model = Path(config.model_path).stem if config.model_path else config.model or config.backend
+    return f"{model}-{config.scenario}"
+
+
+def write_error(run_dir: Path, error: LoadgenGenericError) -> None:
+    """Leave word of why there is no result."""
+    with suppress(OSError):  # where the error is that nothing can be written
+        write_json(run_dir / ERROR_FILE, {"exit_code": error.exit_code, "error": str(error)})
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Let SIGTERM end a run the way Ctrl-C does. Signals reach only the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield

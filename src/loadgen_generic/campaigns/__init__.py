@@ -1,0 +1,51 @@
+"""Many runs for one question: the same test repeated, or a search for the highest load.
+
+:func:`carry_out` is the one way in for the command line, CM and Python.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from loadgen_generic import supervisor
+from loadgen_generic.campaigns.audience import Audience, SilentAudience
+from loadgen_generic.campaigns.peak import find_peak
+from loadgen_generic.campaigns.repeat import repeat
+from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.results.result import Result
+
+__all__ = ["Audience", "Outcome", "carry_out", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a request.
+
+    Attributes:
+        result: the run's, or the one that stands for all of them.
+        document: the whole answer: what ``result.json`` holds, or ``search.json``.
+    """
+
+    result: Result
+    document: dict[str, Any]
+
+
+def carry_out(config: BenchmarkConfig, audience: Audience | None = None) -> Outcome:
+    """Do what a request asks for: one run, several, or a search.
+
+    Raises:
+        RequestError: the request cannot be carried out as it stands.
+        RunError: a run failed.
+        InterruptedRunError: SIGTERM or Ctrl-C.
+    """
+    audience = audience or SilentAudience()
+    if config.mode == "find_peak":
+        return Outcome(*find_peak(config, audience))
+    result = repeat(config, audience) if config.repeat > 1 else supervisor.run(config, audience)
+    return Outcome(result, result.model_dump())
+
+
+def run(config: BenchmarkConfig, audience: Audience | None = None) -> Result:
+    """As :func:`carry_out`; the result alone."""
+    return carry_out(config, audience).result

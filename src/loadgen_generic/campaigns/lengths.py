@@ -1,0 +1,60 @@
+"""How long the tests of a search are."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.early_stopping import min_queries
+from loadgen_generic.settings import duration_sec
+
+__all__ = ["NOT_IN_SHORT", "full_seconds", "short_length"]
+
+# A short trial is this share of the full length, within limits: shorter says too little of the
+# tail of latencies, longer costs time that the tests of full length need.
+_SHORT_SHARE, _SHORTEST_SEC, _LONGEST_SEC = 0.2, 2.0, 30.0
+_FEWEST_SAMPLES = 1500
+_BY_RULES_SEC = 600.0
+_USUAL_PERCENTILE = 0.99
+# What only the answer needs, or what sets a length.
+NOT_IN_SHORT = (
+    "min_query_count",
+    "official",
+    "save_outputs",
+    "trace",
+    "verify",
+    "verify_samples",
+    "verify_fraction",
+    "atol",
+    "rtol",
+)
+
+
+def full_seconds(config: BenchmarkConfig) -> float:
+    """Of a test of full length; what LoadGen's files say is known to the measured process alone,
+    and for these the rules' ten minutes are near enough."""
+    if _by_file(config) and config.loadgen_duration_sec is None and not config.samples:
+        return _BY_RULES_SEC
+    return duration_sec(config)
+
+
+def _by_file(config: BenchmarkConfig) -> bool:
+    return bool(config.official or config.mlperf_model or config.user_conf)
+
+
+def short_length(config: BenchmarkConfig) -> dict[str, Any]:
+    """The options that make a trial short."""
+    full = full_seconds(config)
+    length: dict[str, Any] = {}
+    if config.min_query_count or _by_file(config):
+        # As a flag, since that wins over LoadGen's files.
+        fewest = min_queries(_USUAL_PERCENTILE)
+        length["min_query_count"] = min(config.min_query_count or fewest, fewest)
+    if full:
+        short = min(max(_SHORTEST_SEC, _SHORT_SHARE * full), _LONGEST_SEC)
+        length["loadgen_duration_sec"] = min(full, short)
+    if config.samples:
+        few = max(_FEWEST_SAMPLES, math.ceil(_SHORT_SHARE * config.samples))
+        length["samples"] = min(config.samples, few)
+    return length

@@ -1,0 +1,261 @@
+"""What a search asks of each scenario: the load that is varied, the trials, when one passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from loadgen_generic.campaigns.bisection import Step
+from loadgen_generic.campaigns.fixing import layout_of, one_run
+from loadgen_generic.campaigns.lengths import NOT_IN_SHORT, full_seconds, short_length
+from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.early_stopping import CONFIDENCE, min_queries, most_over
+from loadgen_generic.errors import RequestError
+from loadgen_generic.results.build import command_line
+from loadgen_generic.results.detail_log import DetailLog, read_detail_log
+from loadgen_generic.results.result import Result
+from loadgen_generic.results.verdict import format_value
+from loadgen_generic.supervisor import requested
+
+__all__ = ["Question", "question_of"]
+
+# Arrivals beyond what is completed, as a share: a queue that grows faster is no steady state,
+# though a short test may end before the bound is reached.
+_GROWING = 0.03
+# Beyond this many queries the normal approximation of the binomial is good to a thousandth.
+_MANY = 20_000
+_STANDARD_NORMAL_AT_CONFIDENCE = 2.326
+
+
+class Question(Protocol):
+    """The load that is varied, and how a test with it is set up and judged.
+
+    Attributes:
+        flag: the option that is the load.
+        unit: of the load.
+        least: no load is smaller.
+    """
+
+    flag: str
+    unit: str
+    least: float
+
+    def round_load(self, load: float) -> float: ...
+
+    def first_load(self) -> float:
+        """0 where the first test finds it out by itself."""
+        ...
+
+    def trial(self, step: Step, fixed: Mapping[str, Any]) -> BenchmarkConfig:
+        """The test of a step, with what the first trial settled."""
+        ...
+
+    def fix(self, result: Result) -> dict[str, Any]:
+        """What the first trial chose, and all others keep: options and values."""
+        ...
+
+    def judge(self, result: Result, step: Step) -> dict[str, Any]:
+        """What the journal says of a trial."""
+        ...
+
+    def bound_in_words(self, fixed: Mapping[str, Any]) -> str: ...
+
+    def easier(self, result: Result) -> str:
+        """A command that asks for less, where nothing passed."""
+        ...
+
+
+def question_of(config: BenchmarkConfig) -> Question:
+    """The question that a request asks.
+
+    Raises:
+        RequestError: the scenario has no peak, or a needed option is missing or out of place.
+    """
+    if config.scenario not in _QUESTIONS:
+        raise RequestError(
+            f"searches in {' and '.join(_QUESTIONS)} so far, not in {config.scenario}.",
+            flag="mode",
+            value="find_peak",
+            remedy=f"{config.scenario} has no load to vary: leave --mode out, and the runner, "
+            "workers, threads and batch are calibrated before the test.",
+        )
+    if config.max_query_count is not None:
+        raise RequestError(
+            "would cut the tests of a search short.",
+            flag="max_query_count",
+            value=config.max_query_count,
+            remedy="Leave it out; --loadgen_duration_sec sets how long the last tests are.",
+        )
+    return _QUESTIONS[config.scenario](config)
+
+
+class _Common:
+    flag: str
+    unit: str
+    least: float
+    own: tuple[str, ...] = ()  # options of the search that its tests do not know
+
+    def __init__(self, config: BenchmarkConfig) -> None:
+        self._config = config
+
+    def round_load(self, load: float) -> float:
+        raise NotImplementedError
+
+    def first_load(self) -> float:
+        return float(getattr(self._config, self.flag) or 0.0)
+
+    def trial(self, step: Step, fixed: Mapping[str, Any]) -> BenchmarkConfig:
+        options = {k: v for k, v in {**one_run(self._config), **fixed}.items() if k not in self.own}
+        if not step.full:
+            for name in NOT_IN_SHORT:
+                options.pop(name, None)
+            options |= short_length(self._config)
+        if step.load:
+            load = self.round_load(step.load)
+            options[self.flag] = int(load) if load.is_integer() else load
+        return BenchmarkConfig.model_validate(options)
+
+    def bound_in_words(self, fixed: Mapping[str, Any]) -> str:
+        bound = format_value(fixed["target_latency_ms"] * 1e6, "ns")
+        return f"{bound} at the {fixed['target_latency_percentile']:g}th percentile of latency"
+
+    def easier(self, result: Result) -> str:
+        """The same search with a bound that a query on its own meets."""
+        bound = math.ceil(2 * result.latency_ns.get("max", 0) / 1e6)
+        return command_line(requested(self._config), {"target_latency_ms": str(max(1, bound))})
+
+
+class _Server(_Common):
+    flag, unit, least = "target_qps", "queries/s", 0.0
+
+    def round_load(self, load: float) -> float:
+        return float(f"{load:.4g}")
+
+    def fix(self, result: Result) -> dict[str, Any]:
+        effective = result.config.effective
+        bound = ("target_latency_ms", "target_latency_percentile")
+        return {**layout_of(result), **{name: effective[name] for name in bound}}
+
+    def judge(self, result: Result, step: Step) -> dict[str, Any]:
+        log = _log(result)
+        effective = result.config.effective
+        rate = float(effective["target_qps"])
+        bound_ns = 1e6 * float(effective["target_latency_ms"])
+        over = int(log.values.get("result_overlatency_query_count", 0))
+        share, allowed = (
+            over / max(1, log.queries),
+            self._allowed_share(rate, effective["target_latency_percentile"] / 100),
+        )
+        why = "; ".join(result.invalid_reasons) if step.full else "; ".join(log.errors)
+        if not step.full and not why and share > allowed:
+            why = (
+                f"{100 * share:.3g} % of the queries took longer than "
+                f"{format_value(bound_ns, 'ns')}; {100 * allowed:.3g} % may, in a test of full "
+                "length"
+            )
+        growing = _growing(log)
+        if not why and growing:
+            why = f"the queue grew: {result.metric.value:.4g} queries/s were completed"
+        hopeless = bool(why) and result.latency_ns.get("min", 0) > bound_ns
+        return _entry(result, step, rate, why, hopeless) | {
+            "over_share": share,
+            "sustained": result.metric.value if growing else 0.0,
+        }
+
+    def _allowed_share(self, rate: float, percentile: float) -> float:
+        """The share of queries over the bound with which a test of full length would pass.
+
+        A short trial is held to this rather than to early stopping at its own few queries,
+        which is stricter: the limit would come out several percent too low.
+        """
+        config = self._config
+        counted = config.samples and config.loadgen_duration_sec is None
+        fewest = config.min_query_count or (1 if counted else min_queries(percentile))
+        queries = max(fewest, config.samples or 0, int(full_seconds(config) * rate))
+        if queries <= _MANY:
+            return max(0, most_over(queries, percentile)) / queries
+        deviation = math.sqrt(percentile * (1 - percentile) / queries)
+        return 1 - percentile - _STANDARD_NORMAL_AT_CONFIDENCE * deviation
+
+
+class _MultiStream(_Common):
+    flag, unit, least = "samples_per_query", "samples/query", 1.0
+    own = ("target_latency_ms",)  # LoadGen bounds nothing in MultiStream
+
+    def __init__(self, config: BenchmarkConfig) -> None:
+        super().__init__(config)
+        if config.target_latency_ms is None:
+            raise RequestError(
+                "a search in MultiStream needs the bound that a query has to meet.",
+                flag="mode",
+                value="find_peak",
+                remedy="Give it in ms: --target_latency_ms 50.",
+            )
+
+    def round_load(self, load: float) -> float:
+        return float(max(1, round(load)))
+
+    def fix(self, result: Result) -> dict[str, Any]:
+        # A query is one batch unless the user said otherwise, so the batch goes with the load.
+        layout = layout_of(result)
+        del layout["batch_size"]
+        percentile = result.config.effective["target_latency_percentile"]
+        return {
+            **layout,
+            "target_latency_ms": self._config.target_latency_ms,
+            "target_latency_percentile": percentile,
+        }
+
+    def judge(self, result: Result, step: Step) -> dict[str, Any]:
+        bound_ns = 1e6 * (self._config.target_latency_ms or 0.0)
+        why = "; ".join(result.invalid_reasons)
+        measured = result.metric.value
+        if not why and measured > bound_ns:
+            why = f"{format_value(measured, 'ns')} is over {format_value(bound_ns, 'ns')}"
+        load = float(result.config.effective["samples_per_query"])
+        hopeless = load == self.least and bool(why)
+        return _entry(result, step, load, why, hopeless) | {
+            "over_share": None,
+            "sustained": 0.0,
+        }
+
+
+_QUESTIONS: dict[str, Callable[[BenchmarkConfig], Question]] = {
+    "Server": _Server,
+    "MultiStream": _MultiStream,
+}
+assert CONFIDENCE == 0.99  # what the quantile above is of
+
+
+def _log(result: Result) -> DetailLog:
+    return read_detail_log(Path(result.loadgen_logs["detail"]))
+
+
+def _growing(log: DetailLog) -> bool:
+    """Whether answers fell behind arrivals by more than the time of a usual query."""
+    scheduled = float(log.values.get("result_scheduled_samples_per_sec", 0))
+    completed = float(log.values.get("result_completed_samples_per_sec", 0))
+    if not scheduled or not completed:
+        return False
+    arriving, answering = log.samples / scheduled, log.samples / completed
+    usual = log.latency_ns().get("p50", 0) / 1e9
+    return answering - arriving - usual > _GROWING * arriving
+
+
+def _entry(result: Result, step: Step, load: float, why: str, hopeless: bool) -> dict[str, Any]:
+    percentile = result.config.effective["target_latency_percentile"]
+    return {
+        "load": load,
+        "full": step.full,
+        "passed": not why,
+        "why": why,
+        "hopeless": hopeless,
+        "valid": result.valid,
+        "completed_per_sec": result.samples_completed / max(result.duration_s, 1e-9),
+        "percentile_ns": result.latency_ns.get(f"p{percentile:g}", 0),
+        "duration_s": result.duration_s,
+        "verdict": result.verdict,
+        "doubts": result.doubts,
+    }

@@ -1,0 +1,158 @@
+"""The same test several times, each in a process of its own: how sure the number is.
+
+The runs are ordinary ones, each in a directory of its own under ``runs``; the journal is
+``repeat.json``.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from loadgen_generic.campaigns.audience import Audience, OnlyProgress
+from loadgen_generic.campaigns.fixing import layout_of, one_run
+from loadgen_generic.campaigns.journal import Journal, open_journal
+from loadgen_generic.campaigns.keeping import kept
+from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.results.bootstrap import CONFIDENCE, median_interval, spread
+from loadgen_generic.results.doubts import doubts_of_runs
+from loadgen_generic.results.result import Repetition, Result, read_result, write_json
+from loadgen_generic.results.verdict import format_value
+from loadgen_generic.supervisor import check_request, interruptible, requested, run, run_name
+
+__all__ = ["REPEAT_FILE", "repeat"]
+
+REPEAT_FILE = "repeat.json"
+_RUNS = "runs"
+_COLUMNS = ("run", "value", "length", "result")
+
+
+def repeat(config: BenchmarkConfig, audience: Audience) -> Result:
+    """Run a test ``config.repeat`` times, or go on with what was interrupted.
+
+    Returns:
+        The median run's result (of an even number, the smaller of the two), VALID if all are.
+
+    Raises:
+        RequestError, RunError, InterruptedRunError: as a run does; the finished runs are kept.
+    """
+    check_request(BenchmarkConfig.model_validate(one_run(config)))
+    with (
+        interruptible(),
+        open_journal(
+            REPEAT_FILE,
+            "repetition",
+            config.output_dir,
+            f"{run_name(config)}-repeat",
+            requested(config),
+        ) as journal,
+        kept(journal, config, "run"),
+    ):
+        if journal.resumed:
+            audience.note(
+                f"going on in {journal.directory}: {journal.resumed} of {config.repeat} runs "
+                "are done"
+            )
+        audience.table(_COLUMNS, [_cells(each) for each in journal.runs])
+        while len(journal.runs) < config.repeat:
+            options = {**one_run(config), **journal.content.get("fixed", {})}
+            directory, result = journal.place(_RUNS)
+            if result is None:
+                quiet = OnlyProgress(audience, notes=not journal.runs)
+                result = run(BenchmarkConfig.model_validate(options), quiet, directory)
+            journal.content.setdefault("fixed", _fixed(result))
+            journal.add(_entry(result), result)
+            audience.table(_COLUMNS, [_cells(each) for each in journal.runs])
+        return _conclude(config, journal)
+
+
+def _fixed(result: Result) -> dict[str, Any]:
+    """What the first run chose, and the others keep, so that they are the same test."""
+    fixed = layout_of(result)
+    if result.scenario == "Server":
+        effective = result.config.effective
+        fixed |= {name: effective[name] for name in ("target_qps", "target_latency_ms")}
+    if result.scenario == "MultiStream":
+        del fixed["batch_size"]  # as large as a query unless it was asked for
+    return fixed
+
+
+def _conclude(config: BenchmarkConfig, journal: Journal) -> Result:
+    results = [read_result(journal.directory / each["directory"]) for each in journal.runs]
+    values = [result.metric.value for result in results]
+    found = Repetition(
+        runs=len(values),
+        values=values,
+        median=statistics.median(values),
+        spread=spread(values),
+        confidence=CONFIDENCE,
+        interval=median_interval(values),
+        file=str(journal.path),
+    )
+    middle = results[values.index(statistics.median_low(values))]
+    failed = [(n, r) for n, r in enumerate(results, 1) if not r.valid]
+    reasons = [
+        f"run {number} of {len(results)}: {reason}"
+        for number, result in failed
+        for reason in result.invalid_reasons
+    ]
+    next_command = failed[0][1].next_command if failed else ""
+    result = middle.model_copy(
+        update={
+            "output_dir": str(journal.directory),
+            "valid": not failed,
+            "invalid_reasons": reasons,
+            "verdict": _sentence(middle, found, reasons),
+            "next_command": next_command and f"{next_command} --repeat {config.repeat}",
+            "config": middle.config.model_copy(
+                update={
+                    "requested": requested(config),
+                    "effective": {**middle.config.effective, "repeat": config.repeat},
+                }
+            ),
+            "doubts": doubts_of_runs(
+                found.spread, found.runs, [(r.doubts, r.conditions) for r in results]
+            ),
+            "repeat": found,
+            "verification": next(
+                (r.verification for r in results if r.verification and not r.verification.passed),
+                middle.verification,
+            ),
+        }
+    )
+    write_json(result.path, result.model_dump())
+    journal.finish(repeat=found.model_dump(), doubts=result.doubts)
+    return result
+
+
+def _sentence(middle: Result, found: Repetition, reasons: list[str]) -> str:
+    unit = middle.metric.unit
+    low, high = (format_value(value, unit) for value in found.interval)
+    text = (
+        f"{'INVALID' if reasons else 'VALID'}: {middle.scenario} "
+        f"{format_value(found.median, unit)}, the median of {found.runs} runs "
+        f"({100 * found.confidence:g} % interval {low} to {high}, spread "
+        f"{100 * found.spread:.2g} %)"
+    )
+    return text + (f", but {'; '.join(reasons)}." if reasons else ".")
+
+
+def _entry(result: Result) -> dict[str, Any]:
+    return {
+        "value": result.metric.value,
+        "unit": result.metric.unit,
+        "valid": result.valid,
+        "duration_s": result.duration_s,
+        "verdict": result.verdict,
+        "doubts": result.doubts,
+    }
+
+
+def _cells(run: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        str(run["number"]),
+        format_value(run["value"], run["unit"]),
+        f"{run['duration_s']:.1f} s",
+        "VALID" if run["valid"] else "INVALID",
+    )
