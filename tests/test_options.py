@@ -26,6 +26,7 @@ COUNTED = {"samples": 20}
 SINGLE = {"scenario": "SingleStream", "samples": 20}
 MULTI = {"scenario": "MultiStream", "samples": 40}
 VERIFIED = COUNTED | {"verify": "reference"}
+UNSIZED = {"loadgen_duration_sec": 0}
 SERVER = {"scenario": "Server", "samples": 20, "target_qps": 500, "target_latency_ms": 50}
 
 
@@ -82,6 +83,7 @@ PAIRS: dict[str, Pair] = {
         "0.5", "0.1,0.2,0.3", {"image_mean": ([0.5], [0.1, 0.2, 0.3])}, IMAGES, model="image"
     ),
     "image_scale": Pair("1", "0.5", {"image_scale": ([1], [0.5])}, IMAGES, model="image"),
+    "label_offset": Pair(0, 1, {"label_offset": None}, IMAGES, model="image"),
     "seed": Pair(0, 7, {"seed": None}),
     "scenario": Pair("Offline", "SingleStream", {"scenario": None}),
     "loadgen_duration_sec": Pair(
@@ -102,10 +104,23 @@ PAIRS: dict[str, Pair] = {
     "batch_timeout_us": Pair(0, 500, {"batch_timeout_us": None}, SERVER),
     "pin": Pair(None, True, {"pin": (False, True)}),
     "distinct_samples": Pair(10, 30, {"distinct_samples": None}),
+    "mlperf_model": Pair(
+        "resnet50",
+        "bert",
+        {"mlperf_model": None, "target_latency_ms": (15, 130)},
+        {"scenario": "Server", "samples": 20, "target_qps": 500},
+    ),
+    "official": Pair(None, True, {"official": (False, 2)}),
+    "user_conf": Pair(
+        "one.conf", "two.conf", {"user_conf": None, "min_query_count": (25, 35)}, UNSIZED
+    ),
+    "audit": Pair(None, "one.conf", {"audit": None}),
     "mode": Pair("performance", "accuracy", {"mode": None}),
     "save_outputs": Pair(None, True, {"save_outputs": (False, True)}, {"mode": "accuracy"}),
+    "send_answers": Pair(None, True, {"send_answers": (False, True)}),
     "verify": Pair(None, "reference", {"verify": None}),
     "verify_samples": Pair(2, 3, {"verify_samples": None}, VERIFIED),
+    "verify_fraction": Pair(0.5, 1, {"verify_fraction": None}, VERIFIED),
     "atol": Pair(0.1, 0.2, {"atol": None}, VERIFIED),
     "rtol": Pair(0.1, 0.2, {"rtol": None}, VERIFIED),
     "runner": Pair("inline", "threadpool", {"runner": None}),
@@ -123,8 +138,15 @@ PAIRS: dict[str, Pair] = {
         FAKE,
         model="",
     ),
+    "optimized_cache": Pair(
+        None,
+        False,
+        {"optimized_model": ("off: the file is smaller than 16 MiB", "off: not asked for")},
+    ),
+    "repeat": Pair(1, 2, {"repeat": None}),
     "warmup_queries": Pair(0, 2, {"warmup_queries": None}),
     "stall_timeout_sec": Pair(50, 60, {"stall_timeout_sec": None}),
+    "trace": Pair(None, True, {"trace": (False, True)}),
 }
 # Options that say which file is read or written, each with a test of its own below.
 PLACES = {"model_path", "model", "output_dir", "dataset"}
@@ -159,7 +181,9 @@ def test_option_changes_what_is_in_force(pair: tuple[Outcome, Outcome], name: st
 
 
 def write_datasets(directory: Path) -> None:
-    """The data that some of the pairs run on."""
+    """The files that some of the pairs run on."""
+    for name, fewest in (("one", 25), ("two", 35)):
+        (directory / f"{name}.conf").write_text(f"*.*.min_query_count = {fewest}\n")
     np.save(directory / "rows.npy", np.ones((5, 4), np.float32))
     (directory / "images").mkdir()
     Image.new("RGB", (12, 10)).save(directory / "images" / "black.png")

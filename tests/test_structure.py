@@ -28,6 +28,7 @@ FLOORS = {
     "early_stopping": 0,
     "progress": 0,
     "machine": 0,
+    "conditions": 0.1,
     "": 0.5,  # the package itself; what else it names it resolves on first use
     "values": 0.3,
     "tensors": 0.5,
@@ -40,6 +41,7 @@ FLOORS = {
     "seams": 1,
     "backends": 1.5,
     "samples": 1.5,
+    "conf": 0.6,
     "settings": 2,
     "runners": 2.1,
     "results": 2.1,
@@ -53,6 +55,7 @@ FLOORS = {
     "supervisor": 4.1,
     "report": 5,
     "campaigns": 5.5,
+    "commands": 5.8,
     "cli": 6,
     "request": 6,
 }
