@@ -52,6 +52,15 @@ def slow() -> bytes:
     return _model(nodes, [("x", FLOAT, [1, 4])], [("y", FLOAT, [])], [shape])
 
 
+def random() -> bytes:
+    """Another answer each time."""
+    nodes = [
+        helper.make_node("RandomUniformLike", ["x"], ["noise"]),
+        helper.make_node("Add", ["x", "noise"], ["y"]),
+    ]
+    return _model(nodes, [("x", FLOAT, ["N", 4])], [("y", FLOAT, ["N", 4])])
+
+
 def identity() -> bytes:
     """The output is the input, and its name says which input it is."""
     node = helper.make_node("Identity", ["x"], ["x_again"])
@@ -85,6 +94,37 @@ def sequence() -> bytes:
     node = helper.make_node("Identity", ["tokens"], ["y"])
     shape: Shape = ["N", "seq"]
     return _model([node], [("tokens", TensorProto.INT64, shape)], [("y", TensorProto.INT64, shape)])
+
+
+def only_up_to(longest: int) -> bytes:
+    """A second dimension that is open and must not exceed a size: a table has so many rows."""
+    table = helper.make_tensor("table", FLOAT, [longest], [1.0] * longest)
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Slice", ["shape", "one", "two"], ["seq"]),
+        helper.make_node("Slice", ["table", "zero", "seq"], ["rows"]),
+        helper.make_node("Add", ["x", "rows"], ["y"]),
+    ]
+    numbers = [
+        helper.make_tensor(name, TensorProto.INT64, [1], [value])
+        for value, name in enumerate(("zero", "one", "two"))
+    ]
+    shape: Shape = ["N", "seq"]
+    return _model(nodes, [("x", FLOAT, shape)], [("y", FLOAT, shape)], [table, *numbers])
+
+
+def with_past() -> bytes:
+    """A mask as long as the past and one more, as exporters name it."""
+    nodes = [
+        helper.make_node("Concat", ["past", "x"], ["all"], axis=1),
+        helper.make_node("Mul", ["all", "mask"], ["y"]),
+    ]
+    inputs: list[Tensor] = [
+        ("past", FLOAT, ["N", "past"]),
+        ("x", FLOAT, ["N", 1]),
+        ("mask", FLOAT, ["N", "past + 1"]),
+    ]
+    return _model(nodes, inputs, [("y", FLOAT, ["N", "past + 1"])])
 
 
 def unnamed_dimension() -> bytes:
@@ -214,6 +254,7 @@ BUILDERS: dict[str, Callable[[], bytes]] = {
     "matmul": matmul,
     "fixed_batch": lambda: matmul(1),
     "slow": slow,
+    "random": random,
     "identity": identity,
     "int64": lambda: typed(TensorProto.INT64),
     "bool": lambda: typed(TensorProto.BOOL),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,7 @@ from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.elements import kind_of, limits
 from loadgen_generic.errors import RequestError
-from loadgen_generic.fitting import find_hints, why_not_run
+from loadgen_generic.fitting import find_hints, hints_resized, why_not_run
 from loadgen_generic.runners import create_runner
 from loadgen_generic.runners.auto import may_batch
 from loadgen_generic.runners.layout import Layout
@@ -23,7 +23,7 @@ from loadgen_generic.shapes import apply_shapes, check_inputs, parse_fill, parse
 from loadgen_generic.tensors import Array, InputPlan, ModelSignature, SamplePlan, plan_samples
 from loadgen_generic.values import Hints, Values, default_values, wished_values
 
-__all__ = ["Assembly", "batching_changes_answers", "settle_plan"]
+__all__ = ["Assembly", "Settled", "batching_changes_answers", "settle", "settle_plan"]
 
 _CHECKED_SAMPLES = 3
 # Loose: batching may choose other kernels. What it must catch is a sample answered with
@@ -62,6 +62,7 @@ class Assembly:
             inter_op_threads=config.inter_op_threads or (self._cores if parallel else 1),
             execution_mode="parallel" if parallel else "sequential",
             options=config.backend_options,
+            optimized_cache=config.optimized_cache,
         )
 
     def backend(self, intra_op_threads: int) -> tuple[Backend, ModelSignature]:
@@ -103,42 +104,70 @@ class Assembly:
         self._backends.clear()
 
 
-def settle_plan(
-    config: BenchmarkConfig, assembly: Assembly, intra_op_threads: int
-) -> tuple[SamplePlan, list[str]]:
-    """What one sample is, checked by running the model where samples might share a batch.
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What one sample is, and why.
 
-    Returns:
-        The plan, and notes for the user.
+    Attributes:
+        plan: with the smallest of the sizes, where a dimension has several.
+        notes: for the user.
+        resized: the plan with other sizes of dimensions, by name.
+    """
+
+    plan: SamplePlan
+    notes: list[str]
+    resized: Callable[[Mapping[str, int]], SamplePlan]
+
+
+def settle(config: BenchmarkConfig, assembly: Assembly, intra_op_threads: int) -> Settled:
+    """What one sample is, checked by running the model where samples might share a batch.
 
     Raises:
         RequestError: something that was asked for does not fit the model, or what is open was
             not found.
     """
     backend, signature = assembly.backend(intra_op_threads)
-    signature, sizes = apply_shapes(signature, config.shape, config.dim)
+    smallest = {name: sizes.low for name, sizes in config.size_ranges.items()}
+    signature, known = apply_shapes(signature, config.shape, {**config.sizes, **smallest})
 
-    def settle(batch_dim: str, hints: Hints) -> SamplePlan:
+    def planned(batch_dim: str, hints: Hints, sizes: Mapping[str, int] = known) -> SamplePlan:
         return _with_values(plan_samples(signature, sizes, batch_dim, hints), signature, config)
 
     def attempt(hints: Hints) -> str:
-        return why_not_run(backend, settle(config.batch_dim, hints), config.seed, assembly.beat)
+        return why_not_run(backend, planned(config.batch_dim, hints), config.seed, assembly.beat)
 
-    hints, notes = find_hints(signature, sizes, config.batch_dim, assembly.model_path, attempt)
-    plan = settle(config.batch_dim, hints)
-    if plan.largest_batch == 1 or not (plan.fixed_batch or may_batch(config)):
-        return plan, notes
+    hints, notes = find_hints(signature, known, config.batch_dim, assembly.model_path, attempt)
+
+    def settled(batch_dim: str, *more: str) -> Settled:
+        def resized(sizes: Mapping[str, int]) -> SamplePlan:
+            known_then = {**known, **sizes}
+            return planned(batch_dim, hints_resized(hints, known_then), known_then)
+
+        return Settled(planned(batch_dim, hints), [*notes, *more], resized)
+
+    plan = planned(config.batch_dim, hints)
+    # Answers that are looked at are taken apart along the batch, also where one is alone in it.
+    looked_at = config.mode == "accuracy" or config.verify is not None
+    if plan.largest_batch == 1 or not (plan.fixed_batch or may_batch(config) or looked_at):
+        return settled(config.batch_dim)
     why_not = batching_changes_answers(backend, plan, config.seed, assembly.beat)
     if not why_not:
-        return plan, notes
+        return settled(config.batch_dim)
     if config.batch_dim != "auto":
         raise RequestError(
             f"samples cannot be batched along it: {why_not}.",
             flag="batch_dim",
             value=config.batch_dim,
         )
-    note = f"dimension {plan.batch_name} is not taken for a batch: {why_not}"
-    return settle("none", hints), [*notes, note]
+    return settled("none", f"dimension {plan.batch_name} is not taken for a batch: {why_not}")
+
+
+def settle_plan(
+    config: BenchmarkConfig, assembly: Assembly, intra_op_threads: int
+) -> tuple[SamplePlan, list[str]]:
+    """The plan and the notes of :func:`settle`."""
+    settled = settle(config, assembly, intra_op_threads)
+    return settled.plan, settled.notes
 
 
 def _with_values(
@@ -198,7 +227,9 @@ def batching_changes_answers(
         alone.append([np.array(output) for output in worker.outputs()])
     worker.infer(reader.batch(list(range(count))))
     for position, together in enumerate(worker.outputs()):
-        if together.ndim == 0 or len(together) < count:
+        # What was found in a sample may be nothing at all.
+        empty = together.ndim and not all(len(outputs[position]) for outputs in alone)
+        if together.ndim == 0 or len(together) < count or empty:
             return f"output {position} has no such dimension"
         for row, outputs in enumerate(alone):
             if not _alike(outputs[position][0], together[row]):

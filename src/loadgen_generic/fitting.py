@@ -6,6 +6,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from loadgen_generic.elements import kind_of
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from loadgen_generic.graph.reading import Graph
     from loadgen_generic.graph.sizes import OpenSize
 
-__all__ = ["find_hints", "why_not_run"]
+__all__ = ["find_hints", "hints_resized", "why_not_run"]
 
 _MOST_TRIES = 60
 _SEARCH_SEC = 2.0
@@ -71,7 +72,7 @@ def find_hints(
     for chosen in itertools.islice(_combinations(found), _MOST_TRIES):
         for key, parts in sums.items():
             known = {**sizes, **chosen}
-            chosen[key] = sum(int(p) if p.isdigit() else known[p] for p in parts)
+            chosen[key] = _added(parts, known)
         hints = _hints(graph, signature, sizes, places, chosen, found)
         if not (hints.dims or hints.axes or hints.values or hints.arrays):
             return hints, []
@@ -81,6 +82,17 @@ def find_hints(
         if time.monotonic() > end:
             break
     raise _nothing_found(signature, places, hints, tries, failure)
+
+
+def hints_resized(hints: Hints, sizes: Mapping[str, int]) -> Hints:
+    """The hints for other sizes of dimensions: those whose name says that they are a sum follow.
+
+    Args:
+        sizes: of symbolic dimensions, by name.
+    """
+    known = {**hints.dims, **sizes}
+    dims = {key: _added(parts, known) for key in hints.dims if (parts := _sum(key, set(known)))}
+    return replace(hints, dims={**hints.dims, **dims})
 
 
 def why_not_run(backend: Backend, plan: SamplePlan, seed: int, beat: Callable[[], None]) -> str:
@@ -157,6 +169,10 @@ def _sum(key: str, known: set[str]) -> list[str]:
     parts = [part.strip() for part in key.split("+")]
     of_known = all(part.isdigit() or part in known - {key} for part in parts)
     return parts if len(parts) > 1 and of_known else []
+
+
+def _added(parts: Sequence[str], sizes: Mapping[str, int]) -> int:
+    return sum(int(part) if part.isdigit() else sizes[part] for part in parts)
 
 
 def _notes(hints: Hints, places: Places) -> list[str]:

@@ -18,11 +18,13 @@ __all__ = [
     "Batch",
     "Complete",
     "Estimate",
+    "Known",
     "Reader",
     "Runner",
     "SampleLibrary",
     "SharedSamples",
     "Source",
+    "Witness",
     "Worker",
 ]
 
@@ -66,6 +68,20 @@ class Complete(Protocol):
     def __call__(self, ids: Sequence[int], outputs: Callable[[], Sequence[Array]]) -> None: ...
 
 
+class Witness(Protocol):
+    """Looks on while samples are issued and answered, by standing before those who do it."""
+
+    def issue(
+        self, inner: Callable[[Sequence[int], Sequence[int]], None]
+    ) -> Callable[[Sequence[int], Sequence[int]], None]:
+        """A runner's ``issue``, seen by LoadGen's thread alone."""
+        ...
+
+    def complete(self, inner: Complete) -> Complete:
+        """One worker's way to complete; several workers' at once."""
+        ...
+
+
 class Worker(Protocol):
     """One worker's handle on a backend; used by one thread at a time."""
 
@@ -93,6 +109,14 @@ class Backend(Protocol):
         """The execution providers in use, in order of preference."""
         ...
 
+    def notes(self) -> list[str]:
+        """What the user should know of how the model was loaded."""
+        ...
+
+    def confirm(self, model_sha256: str) -> None:
+        """Raise RunError if what is loaded was made from another file than the one of this hash."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -100,7 +124,8 @@ class Reader(Protocol):
     """One worker's view of the samples; used by one thread at a time."""
 
     def batch(self, indices: Sequence[int]) -> Batch:
-        """The loaded samples of these indices, at most as many as the reader was made for.
+        """The loaded samples of these indices, which have one shape and are at most as many as
+        the reader was made for.
 
         A view of the pool where they lie side by side, else a copy that the next call
         overwrites.
@@ -116,18 +141,8 @@ class SharedSamples(Protocol):
         ...
 
 
-class Source(Protocol):
-    """Where samples come from: a generator, or files."""
-
-    def count(self) -> int: ...
-
-    def read(self, indices: Sequence[int], targets: Sequence[Array]) -> None:
-        """Write these samples into the first rows of the targets, in this order.
-
-        Args:
-            targets: one per input, shape (rows, *sample).
-        """
-        ...
+class Known(Protocol):
+    """What came with the samples: right answers, labels."""
 
     def expected(self, index: int) -> Sequence[Array] | None:
         """The right answers to a sample, one per output, if they came with it; with the batch
@@ -139,6 +154,20 @@ class Source(Protocol):
         ...
 
 
+class Source(Known, Protocol):
+    """Where samples of one shape come from: a generator, or files."""
+
+    def count(self) -> int: ...
+
+    def read(self, indices: Sequence[int], targets: Sequence[Array]) -> None:
+        """Write these samples into the first rows of the targets, in this order.
+
+        Args:
+            targets: one per input, shape (rows, *sample).
+        """
+        ...
+
+
 class SampleLibrary(Protocol):
     """What LoadGen's QSL holds. A slot is the place of a loaded sample in memory."""
 
@@ -146,6 +175,15 @@ class SampleLibrary(Protocol):
 
     def resident(self) -> int:
         """How many may be loaded at once."""
+        ...
+
+    def shapes(self) -> Sequence[int] | None:
+        """A number for the shape of each sample, by index: only samples of the same shape can
+        share a batch. None if all have one shape."""
+        ...
+
+    def nbytes(self) -> int:
+        """Size of the samples that are loaded at once, in bytes."""
         ...
 
     def load(self, indices: Sequence[int]) -> None: ...

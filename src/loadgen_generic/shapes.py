@@ -4,15 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from loadgen_generic.errors import RequestError
 from loadgen_generic.tensors import Dim, ModelSignature, TensorSpec
 
-__all__ = ["apply_shapes", "check_inputs", "parse_fill", "parse_range", "parse_shape"]
+__all__ = [
+    "SizeRange",
+    "apply_shapes",
+    "check_inputs",
+    "parse_fill",
+    "parse_range",
+    "parse_shape",
+    "parse_size",
+]
 
 _OPEN = "?"
 _FILLS = {"zeros": 0.0, "ones": 1.0, "nan": math.nan}
+
+
+@dataclass(frozen=True, slots=True)
+class SizeRange:
+    """Sizes that a dimension takes in turn: ``low``, ``low + step`` and so on up to ``high``,
+    which is one of them."""
+
+    low: int
+    high: int
+    step: int = 1
+
+
+def parse_size(text: str) -> int | SizeRange:
+    """``128`` as a size, ``32:512`` and ``32:512:32`` as a range of sizes with both its ends.
+
+    Raises:
+        ValueError: anything else.
+    """
+    parts = [int(part) if part.isascii() and part.isdigit() else 0 for part in text.split(":")]
+    if len(parts) > 3 or min(parts) < 1 or (len(parts) > 1 and parts[0] > parts[1]):
+        raise ValueError(
+            "expected a size of at least 1, or LOW:HIGH or LOW:HIGH:STEP such as 32:512, got "
+            f"{text!r}"
+        )
+    if len(parts) == 1:
+        return parts[0]
+    low, high, step = (*parts, 1)[:3]
+    return low if low == high else SizeRange(low, high - (high - low) % step, step)
 
 
 def parse_shape(text: str) -> tuple[int | None, ...]:

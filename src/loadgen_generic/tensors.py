@@ -75,14 +75,20 @@ class InputPlan:
     def nbytes(self) -> int:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
-    def describe(self) -> str:
-        """Element type and shape of one sample, and what it is fed with."""
+    def describe(self, largest: InputPlan | None = None) -> str:
+        """Element type and shape of one sample, and what it is fed with.
+
+        Args:
+            largest: the plan of the largest samples, where this is that of the smallest.
+        """
+        sizes = zip(self.shape, (largest or self).shape, strict=True)
+        shape = "x".join(str(low) if low == high else f"{low}..{high}" for low, high in sizes)
         if self.array is not None:
             fed = f"always {self.array} (the graph)"
         else:
             fed = (self.values or default_values(self.dtype)).describe()
         name = "string" if self.dtype.kind == "U" else self.dtype.name
-        return f"{name}[{'x'.join(map(str, self.shape))}], {fed}"
+        return f"{name}[{shape}], {fed}"
 
 
 @dataclass(frozen=True, slots=True)

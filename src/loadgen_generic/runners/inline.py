@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from loadgen_generic.runners.setup import RunnerSetup
+from loadgen_generic.runners.shapes import by_shape
 from loadgen_generic.seams import Complete
 
 __all__ = ["InlineRunner"]
@@ -16,6 +17,7 @@ class InlineRunner:
     def __init__(self, setup: RunnerSetup) -> None:
         self._worker, self._reader = setup.shared_worker(), setup.reader()
         self._batch_size = setup.batch_size
+        self._shapes = setup.samples.shapes()
         setup.warm_up(self._worker, self._reader)
 
     def start(
@@ -44,7 +46,12 @@ class InlineRunner:
                 lost = True
                 fail(error)
 
-        self.issue = issue
+        def issue_by_shape(ids: Sequence[int], indices: Sequence[int]) -> None:
+            for its_ids, its_indices in by_shape(ids, indices, shapes):
+                issue(its_ids, its_indices)
+
+        shapes = self._shapes or ()
+        self.issue = issue_by_shape if self._shapes is not None else issue
 
     def flush(self) -> None:
         pass

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from loadgen_generic.runners.shapes import by_shape
 from loadgen_generic.seams import Backend, Reader, SampleLibrary, Worker
 
 __all__ = ["RunnerSetup", "cores_of_worker", "pin_this_thread"]
@@ -54,11 +55,21 @@ class RunnerSetup:
 
     def warm_up(self, worker: Worker, reader: Reader) -> None:
         """Run a worker until it is past its first, slow inferences."""
-        loaded = self.samples.count()
+        groups = self._alike()
         for number in range(self.warmup_queries):
-            first = number * self.batch_size
-            worker.infer(reader.batch([(first + k) % loaded for k in range(self.batch_size)]))
+            turn, group = divmod(number, len(groups))
+            first, alike = turn * self.batch_size, groups[group]
+            worker.infer(
+                reader.batch([alike[(first + k) % len(alike)] for k in range(self.batch_size)])
+            )
             self.beat()
+
+    def _alike(self) -> list[Sequence[int]]:
+        """The samples of each shape."""
+        everything, shapes = range(self.samples.count()), self.samples.shapes()
+        if shapes is None:
+            return [everything]
+        return [indices for _, indices in by_shape(everything, everything, shapes)]
 
 
 def cores_of_worker(number: int, workers: int) -> Sequence[int]:

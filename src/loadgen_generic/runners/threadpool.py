@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from loadgen_generic.runners.batching import WorkQueue
 from loadgen_generic.runners.setup import RunnerSetup, cores_of_worker, pin_this_thread
+from loadgen_generic.runners.shapes import ShapedWorkQueue
 from loadgen_generic.seams import Complete, Reader, Worker
 
 __all__ = ["ReplicatedThreadPoolRunner", "ThreadPoolRunner"]
@@ -17,7 +18,7 @@ class ThreadPoolRunner:
 
     def __init__(self, setup: RunnerSetup) -> None:
         self._setup = setup
-        self._queue = WorkQueue(setup.batch_size, setup.batch_timeout_sec, setup.workers)
+        self._queue = _queue_of(setup)
         self._threads: list[threading.Thread] = []
         self._completes: list[Complete] = []
         self._on_close: list[Callable[[], None]] = []
@@ -94,6 +95,12 @@ class ThreadPoolRunner:
             except BaseException as error:  # noqa: BLE001 - nobody above would see it
                 self._lost = True
                 self._fail(error)
+
+
+def _queue_of(setup: RunnerSetup) -> WorkQueue | ShapedWorkQueue:
+    how = setup.batch_size, setup.batch_timeout_sec, setup.workers
+    shapes = setup.samples.shapes()
+    return WorkQueue(*how) if shapes is None else ShapedWorkQueue(*how, shapes)
 
 
 class ReplicatedThreadPoolRunner(ThreadPoolRunner):

@@ -16,7 +16,7 @@ from loadgen_generic.samples.labels import class_labels, find_labels
 from loadgen_generic.samples.parts import Header, Part, bad_data, fit, inputs_of, match, rows_of
 from loadgen_generic.tensors import Array, InputPlan, SamplePlan
 
-__all__ = ["FileSource"]
+__all__ = ["FileSource", "labels_of"]
 
 # Read at a time from a mapped file, so that its pages do not gather in memory beside the copy.
 _CHUNK_BYTES = 32 << 20
@@ -31,10 +31,13 @@ class FileSource:
     Args:
         outputs: names of the model's outputs, in order.
         limit: take only so many samples; 0 for all of them.
+        label_offset: added to each label that comes with the data, so that it is the model's class.
         beat: called after each part is looked at or read, as a sign of life.
+        read_labels: find the labels that came with the data.
 
     Attributes:
         plan: with text inputs as wide as the longest text.
+        rows: how many samples each part holds.
         unread: arrays that are neither inputs nor outputs of the model.
 
     Raises:
@@ -48,6 +51,8 @@ class FileSource:
         outputs: Sequence[str],
         limit: int = 0,
         beat: Callable[[], None] = lambda: None,
+        label_offset: int = 0,
+        read_labels: bool = True,
     ) -> None:
         self.dataset = dataset
         self.plan = plan
@@ -67,7 +72,9 @@ class FileSource:
                 f"{dataset.path} holds {total} samples.", flag="distinct_samples", value=limit
             )
         self._count = limit or total
-        self._labels = self._find_labels(rows)
+        self.rows = rows
+        self._labels = labels_of(dataset, plan, rows) if read_labels else None
+        self._label_offset = label_offset
 
     @property
     def labelled(self) -> bool:
@@ -133,7 +140,7 @@ class FileSource:
         return part.headers([stored[first.name]])[stored[first.name]].shape == first.shape
 
     def label(self, index: int) -> int | None:
-        return None if self._labels is None else self._labels[index]
+        return None if self._labels is None else self._labels[index] + self._label_offset
 
     def _locate(self, index: int) -> tuple[int, int]:
         """Which part holds a sample, and in which row."""
@@ -186,7 +193,8 @@ class FileSource:
                 part.name,
                 f"input {each.name} is {header.describe()}; a sample is {each.dtype.name}"
                 f"[{'x'.join(map(str, each.shape))}].",
-                "All samples must have one shape: pad them."
+                "All samples must have one shape: pad them, or give the dimension that differs "
+                "a range with --dim NAME=LOW:HIGH."
                 if len(self.dataset.parts) > 1 and part is not self.dataset.parts[0]
                 else "",
             )
@@ -200,23 +208,31 @@ class FileSource:
             raise bad_data(part.name, f"input {each.name} now has the shape {values.shape}.")
         return values.reshape((count, *each.shape))
 
-    def _find_labels(self, rows: Sequence[int]) -> list[int] | None:
-        dataset = self.dataset
-        lines = [part for part in dataset.parts if isinstance(part, JsonLine)]
-        if lines and not any(each.name == LABEL for each in self.plan.inputs):
-            labels = [line.label() for line in lines]
-            if all(label is None for label in labels):
-                return None
-            for line, label in zip(lines, labels, strict=True):
-                if not isinstance(label, int) or isinstance(label, bool):
-                    raise bad_data(line.name, "has no whole number as its label; others have one.")
-            return labels  # type: ignore[return-value]
-        if dataset.whole or lines:
+
+def labels_of(dataset: Dataset, plan: SamplePlan, rows: Sequence[int]) -> list[int] | None:
+    """The label of each sample, where labels came with the data.
+
+    Args:
+        rows: how many samples each part holds.
+
+    Raises:
+        RequestError: a label is missing where others are there, or is no whole number.
+    """
+    lines = [part for part in dataset.parts if isinstance(part, JsonLine)]
+    if lines and not any(each.name == LABEL for each in plan.inputs):
+        labels = [line.label() for line in lines]
+        if all(label is None for label in labels):
             return None
-        found = find_labels(dataset.directory, dataset.files, rows)
-        if found is None and dataset.kind == "images":
-            found = class_labels(dataset.directory, dataset.files)
-        return found
+        for line, label in zip(lines, labels, strict=True):
+            if not isinstance(label, int) or isinstance(label, bool):
+                raise bad_data(line.name, "has no whole number as its label; others have one.")
+        return labels  # type: ignore[return-value]
+    if dataset.whole or lines:
+        return None
+    found = find_labels(dataset.directory, dataset.files, rows)
+    if found is None and dataset.kind == "images":
+        found = class_labels(dataset.directory, dataset.files)
+    return found
 
 
 def _in_sequence(numbers: Sequence[int]) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 from loadgen_generic.errors import RequestError
 from loadgen_generic.samples.parts import ONLY, Header, bad_data
+from loadgen_generic.samples.presets import PRESETS
 from loadgen_generic.tensors import Array, Dim, TensorSpec
 
 if TYPE_CHECKING:
@@ -35,23 +36,16 @@ class ImageWishes:
         layout: ``nchw``, ``nhwc`` or ``auto``.
         mean: per channel, of values in [0, 1]; subtracted.
         scale: per channel, of values in [0, 1]; divided by, such as a standard deviation.
-        preset: ``imagenet``, for what the others leave open, or None.
+        preset: key of :data:`PRESETS`, for what the others leave open.
     """
 
     size: tuple[int, int] | None = None
     resize: int | None = None
-    crop: str = "center"
+    crop: str | None = None
     layout: str = "auto"
     mean: tuple[float, ...] | None = None
     scale: tuple[float, ...] | None = None
     preset: str | None = None
-
-
-# What classifiers trained on ImageNet expect; the sizes are 256 and 224 for most of them.
-_IMAGENET_SIZE = (224, 224)
-_IMAGENET_CROPPED = 224 / 256  # of the shorter side
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_SCALE = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +53,7 @@ class ImageRecipe:
     """How an image file becomes an array; what is settled of :class:`ImageWishes`.
 
     Attributes:
+        preset: where the rest came from that no other option said.
         channels: 3 for RGB, 1 for grey.
         dtype: an integer type takes the pixels as they are, 0 to 255; a float type takes
             (pixel / 255 - mean) / scale.
@@ -72,6 +67,7 @@ class ImageRecipe:
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     dtype: np.dtype[np.generic]
+    preset: str | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -82,6 +78,7 @@ class ImageRecipe:
     def describe(self) -> dict[str, object]:
         """What is in force, by option."""
         return {
+            "image_preset": self.preset,
             "image_size": f"{self.size[0]}x{self.size[1]}",
             "image_resize": self.resize or None,
             "image_crop": self.crop,
@@ -180,37 +177,46 @@ def settle_recipe(
             flag="image_layout",
             value=layout,
         )
-    imagenet = wishes.preset == "imagenet"
-    size = _size(wishes.size, fixed, spec, _IMAGENET_SIZE if imagenet else None)
-    resize = wishes.resize or 0
-    if imagenet and not resize and wishes.crop == "center":
-        resize = round(max(size) / _IMAGENET_CROPPED)
+    preset = PRESETS[wishes.preset] if wishes.preset else None
+    size = _size(wishes.size, fixed, spec, preset.size if preset else None)
+    cropped = preset.cropped if preset else 1
+    crop, resize = wishes.crop or ("center" if cropped else "none"), wishes.resize or 0
+    if resize and crop == "none":
+        raise RequestError(
+            f"the preset {wishes.preset} stretches the whole image.",
+            flag="image_resize",
+            value=resize,
+            remedy="Add --image_crop center, or leave it out.",
+        )
+    if preset and cropped and not resize and crop == "center":
+        resize = round(max(size) / cropped)
     if resize and resize < max(size):
         raise RequestError(
             f"is less than the image size {size[0]}x{size[1]}, to which it is cropped.",
             flag="image_resize",
             value=resize,
         )
-    mean = wishes.mean or (_IMAGENET_MEAN if imagenet else None)
-    scale = wishes.scale or (_IMAGENET_SCALE if imagenet else None)
+    mean = wishes.mean or (preset.mean if preset else ())
+    scale = wishes.scale or (preset.scale if preset else ())
     if dtype.kind != "f":
         if dtype.kind not in "iu" or np.iinfo(dtype).max < _FULL:  # type: ignore[type-var]
             raise bad_data(where, f"holds images, which input {spec.describe()} does not take.")
         if mean or scale:
             raise RequestError(
                 f"input {spec.describe()} takes the pixels as they are.",
-                flag="image_preset" if imagenet else "image_mean" if mean else "image_scale",
+                flag="image_preset" if preset else "image_mean" if mean else "image_scale",
                 remedy="Leave out --image_mean, --image_scale and --image_preset.",
             )
     return ImageRecipe(
         size,
         resize,
-        wishes.crop,
+        crop,
         layout,
         channels,
         _per_channel("image_mean", mean or (0.0,), channels),
         _per_channel("image_scale", scale or (1.0,), channels),
         dtype,
+        wishes.preset,
     )
 
 

@@ -36,10 +36,12 @@ class Samples:
         self._plan = plan
         self.source = source
         self._resident = min(resident or source.count(), source.count())
-        slots = self._resident + per_query - 1  # LoadGen loads the first twice for MultiStream
+        self._slots = slots = (
+            self._resident + per_query - 1
+        )  # LoadGen loads the first twice for MultiStream
         self._shared: SharedArrays | None = None
         if shared:
-            self._shared = SharedArrays(slots, [(each.dtype, each.shape) for each in plan.inputs])
+            self._shared = SharedArrays([(p.dtype, (slots, *p.shape)) for p in plan.inputs])
             arrays = self._shared.arrays
         else:
             arrays = tuple(np.empty((slots, *each.shape), each.dtype) for each in plan.inputs)
@@ -50,6 +52,12 @@ class Samples:
 
     def resident(self) -> int:
         return self._resident
+
+    def shapes(self) -> Sequence[int] | None:
+        return None
+
+    def nbytes(self) -> int:
+        return self._resident * self._plan.bytes_per_sample
 
     def load(self, indices: Sequence[int]) -> None:
         self.source.read(indices, self.pool.arrays)
@@ -67,4 +75,4 @@ class Samples:
 
     def share(self) -> SharedSamples:
         assert self._shared is not None
-        return SharedPool(self._plan, self._shared.layout)
+        return SharedPool(self._plan, self._shared.layout, self._slots)

@@ -20,13 +20,9 @@ _ALIGNMENT = 64
 
 @dataclass(frozen=True, slots=True)
 class SharedLayout:
-    """Where the arrays are: a path that other processes can open, and what lies in it.
-
-    ``rows`` is the leading dimension of every array.
-    """
+    """Where the arrays are: a path that other processes can open, and what lies in it."""
 
     path: str
-    rows: int
     arrays: tuple[tuple[np.dtype[np.generic], tuple[int, ...], int], ...]  # and shape, offset
     size: int
 
@@ -38,16 +34,12 @@ class SharedArrays:
     last one. Elsewhere it is a temporary file, removed by :meth:`close`.
     """
 
-    def __init__(
-        self, rows: int, samples: Sequence[tuple[np.dtype[np.generic], tuple[int, ...]]]
-    ) -> None:
+    def __init__(self, wanted: Sequence[tuple[np.dtype[np.generic], tuple[int, ...]]]) -> None:
         """Args:
-        rows: how many samples there is room for.
-        samples: dtype and shape of one sample, for each array.
+        wanted: dtype and shape of each array.
         """
         placed, offset = [], 0
-        for dtype, sample in samples:
-            shape = (rows, *sample)
+        for dtype, shape in wanted:
             placed.append((dtype, shape, offset))
             size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
             offset += -(-size // _ALIGNMENT) * _ALIGNMENT
@@ -60,7 +52,7 @@ class SharedArrays:
             self._file, path = tempfile.mkstemp(prefix="loadgen-generic-samples-")
             self._temporary = Path(path)
         os.truncate(self._file, max(offset, mmap.PAGESIZE))
-        self.layout = SharedLayout(path, rows, tuple(placed), max(offset, mmap.PAGESIZE))
+        self.layout = SharedLayout(path, tuple(placed), max(offset, mmap.PAGESIZE))
         self.arrays = _map(self._file, self.layout)
 
     @staticmethod

@@ -11,7 +11,7 @@ from loadgen_generic.samples.draw import draw
 from loadgen_generic.samples.library import Samples
 from loadgen_generic.tensors import Array, SamplePlan
 
-__all__ = ["SyntheticSamples", "pool_size"]
+__all__ = ["SyntheticSamples", "SyntheticSource", "pool_size"]
 
 # Bounds of the automatic pool. The lower one keeps samples distinct for large inputs, the upper
 # one keeps LoadGen's own bookkeeping small for tiny ones.
@@ -64,11 +64,17 @@ class SyntheticSamples(Samples):
     def __init__(
         self, plan: SamplePlan, count: int, seed: int, per_query: int = 1, shared: bool = False
     ) -> None:
-        super().__init__(plan, _SyntheticSource(plan, count, seed), per_query, shared)
+        super().__init__(plan, SyntheticSource(plan, count, [seed]), per_query, shared)
 
 
-class _SyntheticSource:
-    def __init__(self, plan: SamplePlan, count: int, seed: int) -> None:
+class SyntheticSource:
+    """Draws samples of one shape.
+
+    Args:
+        seed: numbers that together say which samples these are.
+    """
+
+    def __init__(self, plan: SamplePlan, count: int, seed: Sequence[int]) -> None:
         self._plan, self._count, self._seed = plan, count, seed
         self._fresh: tuple[Array, ...] | None = None  # in order of index
 
@@ -96,7 +102,7 @@ class _SyntheticSource:
 
     def _draw_all(self) -> tuple[Array, ...]:
         return tuple(
-            draw(plan, (self._count, *plan.shape), np.random.default_rng([self._seed, position]))
+            draw(plan, (self._count, *plan.shape), np.random.default_rng([*self._seed, position]))
             for position, plan in enumerate(self._plan.inputs)
         )
 
@@ -106,7 +112,7 @@ class _SyntheticSource:
             if plan.array is not None:
                 target[...] = np.asarray(plan.array, plan.dtype)
                 continue
-            random = np.random.default_rng([self._seed, position, index])
+            random = np.random.default_rng([*self._seed, position, index])
             flat = target.reshape(-1)
             for start in range(0, flat.size, _PIECE):
                 piece = flat[start : start + _PIECE]
