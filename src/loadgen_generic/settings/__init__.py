@@ -6,6 +6,7 @@ mlperf.conf (``--mlperf_model``, ``--official``), and what this harness takes ot
 
 from __future__ import annotations
 
+from loadgen_generic.settings.conf_values import ConfValues
 from loadgen_generic.settings.counts import (
     DEFAULT_PERCENTILE,
     DEFAULT_SAMPLES_PER_QUERY,
@@ -13,7 +14,6 @@ from loadgen_generic.settings.counts import (
     samples_per_query,
 )
 from loadgen_generic.settings.files import (
-    ConfValues,
     check_files,
     logs_answers,
     model_of,

@@ -10,11 +10,11 @@ from loadgen_generic.conf import ANY, Conf, Setting, check_model, model_names, r
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.early_stopping import min_queries
 from loadgen_generic.errors import RequestError
+from loadgen_generic.settings.conf_values import ConfValues
 from loadgen_generic.settings.counts import DEFAULT_PERCENTILE, samples_per_query
 from loadgen_generic.settings.rules import check_official, official_count
 
 __all__ = [
-    "ConfValues",
     "check_files",
     "logs_answers",
     "model_of",
@@ -24,29 +24,6 @@ __all__ = [
 ]
 
 _SIZES = ("loadgen_duration_sec", "min_query_count")
-
-
-@dataclass(frozen=True, slots=True)
-class ConfValues:
-    """LoadGen's settings after its files, as plain data.
-
-    Attributes:
-        values: every attribute of LoadGen's TestSettings that is a number, 0 and 1 for a flag.
-        rules: the same with the built-in mlperf.conf alone.
-        built_in: whether that was applied.
-        given: the lines of ``--user_conf`` that have an effect, by key.
-    """
-
-    values: Mapping[str, float]
-    rules: Mapping[str, float]
-    built_in: bool
-    given: Mapping[str, Setting]
-
-    @property
-    def seeds(self) -> tuple[int, int, int]:
-        names = ("qsl_rng_seed", "sample_index_rng_seed", "schedule_rng_seed")
-        one, two, three = (int(self.values[name]) for name in names)
-        return one, two, three
 
 
 @dataclass(frozen=True, slots=True)

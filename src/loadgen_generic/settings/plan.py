@@ -10,13 +10,13 @@ from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.early_stopping import min_queries
 from loadgen_generic.errors import RequestError
 from loadgen_generic.seams import Estimate
+from loadgen_generic.settings.conf_values import ConfValues
 from loadgen_generic.settings.counts import (
     DEFAULT_PERCENTILE,
     duration_sec,
     query_counts,
     samples_per_query,
 )
-from loadgen_generic.settings.files import ConfValues
 from loadgen_generic.settings.rules import checked_sample_set
 from loadgen_generic.settings.server import server_target
 from loadgen_generic.settings.words import SLOWEST_QUERY_SEC, about, digits, too_slow

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from loadgen_generic.conf import ANY, Setting, builtin_conf
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError
+from loadgen_generic.settings.conf_values import ConfValues
 from loadgen_generic.settings.counts import duration_sec
-
-if TYPE_CHECKING:
-    from loadgen_generic.settings.files import ConfValues
 
 __all__ = ["check_official", "checked_sample_set", "official_count"]
 
