@@ -11,7 +11,8 @@ from command import Command
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen_generic.cli import _parser, _values
+from loadgen_generic.cli import _parser
+from loadgen_generic.commands.options import given_options
 from loadgen_generic.config import options
 from loadgen_generic.flags import parse_config
 from loadgen_generic.results.build import command_line
@@ -140,7 +141,7 @@ def test_next_command_asks_for_the_same_run(fields: dict[str, Any]) -> None:
     asked = parse_config(fields)
     program, *words = shlex.split(command_line(fields, {"warmup_queries": "7"}))
     assert program == "loadgen-generic"
-    again = parse_config(_values(vars(_parser().parse_args(words))))
+    again = parse_config(given_options(vars(_parser().parse_args(words))))
     assert again.warmup_queries == 7
     for name, _, _ in options():
         if name != "warmup_queries":

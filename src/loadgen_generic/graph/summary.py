@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Summary", "summarize"]
+__all__ = ["Summary", "summarize", "weight_types"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +77,23 @@ def summarize(model_path: str) -> Summary | None:
         file_bytes=os.path.getsize(model_path),
         external=external,
     )
+
+
+def weight_types(model_path: str) -> tuple[str, ...]:
+    """ONNX's names of the element types of the weights, that of most numbers first; empty if
+    the file is not there, or not in ONNX's own format."""
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    from loadgen_generic.graph.reading import graphs_in
+
+    try:
+        model = onnx.load(model_path, format="protobuf", load_external_data=False)
+    except (DecodeError, OSError):
+        return ()
+    found: Counter[str] = Counter()
+    for graph in graphs_in(model.graph):
+        for tensor in graph.initializer:
+            name = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
+            found[name] += math.prod(tensor.dims)
+    return tuple(name for name, _ in found.most_common())
