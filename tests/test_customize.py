@@ -153,7 +153,12 @@ def test_values_keep_their_types() -> None:
 
 
 def test_paths_are_relative_to_where_cm_was_started() -> None:
-    given = {"output_dir": "out", "dataset": "data", "user_conf": "my.conf", "audit": "audit.config"}
+    given = {
+        "output_dir": "out",
+        "dataset": "data",
+        "user_conf": "my.conf",
+        "audit": "audit.config",
+    }
     options = Run(modelpath="/abs/m.onnx", **given).options()
     assert options["modelpath"] == "/abs/m.onnx"
     for flag, path in given.items():

@@ -286,7 +286,7 @@ def test_multistream_finds_the_largest_query(command: Command) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({"scenario": "Offline"}, "Server and MultiStream"),
+        ({"scenario": "Offline", "max_query_count": 5}, "--max_query_count 5"),
         ({"scenario": "MultiStream"}, "--target_latency_ms"),
         ({"scenario": "Server", "max_query_count": 5}, "--max_query_count 5"),
         ({"scenario": "Server", "repeat": 2}, "--repeat 2"),

@@ -141,6 +141,7 @@ def test_no_circle_inside_a_room() -> None:
         ("mlperf_loadgen", {"loadgen"}),
         ("onnxruntime", {"backends"}),
         ("rich", {"report"}),
+        ("optuna", {"campaigns"}),
         ("onnx", {"answers", "graph", "models", "samples"}),
     ],
 )

@@ -1,4 +1,4 @@
-"""Many runs for one question: the same test repeated, or a search for the highest load.
+"""Many runs for one question: the same test repeated, or a search for the best load or layout.
 
 :func:`carry_out` is the one way in for the command line, CM and Python.
 """

@@ -8,7 +8,7 @@ from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.results.result import Result
 from loadgen_generic.supervisor import requested
 
-__all__ = ["layout_of", "one_run"]
+__all__ = ["layout_of", "one_run", "same_test"]
 
 _OF_THE_CAMPAIGN = ("mode", "repeat")
 
@@ -29,3 +29,14 @@ def layout_of(result: Result) -> dict[str, Any]:
     if "intra_op_threads" in effective:
         layout["intra_op_threads"] = effective["intra_op_threads"]
     return layout
+
+
+def same_test(result: Result) -> dict[str, Any]:
+    """What the first run of a campaign chose, as options that make the others the same test."""
+    fixed = layout_of(result)
+    if result.scenario == "Server":
+        effective = result.config.effective
+        fixed |= {name: effective[name] for name in ("target_qps", "target_latency_ms")}
+    if result.scenario == "MultiStream":
+        del fixed["batch_size"]  # as large as a query unless it was asked for
+    return fixed

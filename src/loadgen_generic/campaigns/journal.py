@@ -92,13 +92,15 @@ class Journal:
                 f"not the same as when this began, so the runs in {self.directory} cannot be "
                 f"compared: {', '.join(changed)}. Give another --output_dir to begin anew."
             )
-        self.runs.append(
-            {
-                "number": len(self.runs) + 1,
-                **run,
-                "directory": os.path.relpath(result.output_dir, self.directory),
-            }
-        )
+        self._note(run, Path(result.output_dir))
+
+    def add_failed(self, run: Mapping[str, Any], directory: Path) -> None:
+        """Note a run that ended without a result, where that is an answer as well."""
+        self._note(run, directory)
+
+    def _note(self, run: Mapping[str, Any], directory: Path) -> None:
+        inside = os.path.relpath(directory, self.directory)
+        self.runs.append({"number": len(self.runs) + 1, **run, "directory": inside})
         self.save()
 
     def finish(self, **facts: Any) -> None:

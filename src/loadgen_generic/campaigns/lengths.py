@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.early_stopping import min_queries
 from loadgen_generic.settings import duration_sec
 
-__all__ = ["NOT_IN_SHORT", "full_seconds", "short_length"]
+__all__ = ["full_seconds", "shortened"]
 
 # A short trial is this share of the full length, within limits: shorter says too little of the
 # tail of latencies, longer costs time that the tests of full length need.
@@ -18,7 +19,7 @@ _FEWEST_SAMPLES = 1500
 _BY_RULES_SEC = 600.0
 _USUAL_PERCENTILE = 0.99
 # What only the answer needs, or what sets a length.
-NOT_IN_SHORT = (
+_NOT_IN_SHORT = (
     "min_query_count",
     "official",
     "save_outputs",
@@ -43,8 +44,13 @@ def _by_file(config: BenchmarkConfig) -> bool:
     return bool(config.official or config.mlperf_model or config.user_conf)
 
 
-def short_length(config: BenchmarkConfig) -> dict[str, Any]:
-    """The options that make a trial short."""
+def shortened(options: Mapping[str, Any], config: BenchmarkConfig) -> dict[str, Any]:
+    """The options of a test of full length, for a short one."""
+    kept = {name: value for name, value in options.items() if name not in _NOT_IN_SHORT}
+    return kept | _short_length(config)
+
+
+def _short_length(config: BenchmarkConfig) -> dict[str, Any]:
     full = full_seconds(config)
     length: dict[str, Any] = {}
     if config.min_query_count or _by_file(config):

@@ -1,24 +1,22 @@
-"""The peak: the highest load that stays VALID under the latency bound.
+"""The peak: the highest load that stays VALID, or the layout that is fastest.
 
-In Server the load is the rate of queries, in MultiStream the samples in each query. The trials
-are ordinary runs, each in a directory of its own under ``trials``; the journal is
+The trials are ordinary runs, each in a directory of its own under ``trials``; the journal is
 ``search.json``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from loadgen_generic.campaigns.audience import Audience, OnlyProgress
-from loadgen_generic.campaigns.bisection import Step, Trial, next_step, settled
 from loadgen_generic.campaigns.journal import Journal, open_journal
 from loadgen_generic.campaigns.keeping import kept
-from loadgen_generic.campaigns.questions import Question, question_of
+from loadgen_generic.campaigns.layouts import LAYOUT_SCENARIOS, LayoutSearch
+from loadgen_generic.campaigns.loads import LoadSearch
+from loadgen_generic.campaigns.strategy import Strategy
 from loadgen_generic.config import BenchmarkConfig
-from loadgen_generic.results.build import command_line
+from loadgen_generic.errors import InterruptedRunError, LoadgenGenericError, RequestError
 from loadgen_generic.results.result import Result, Search, read_result, write_json
-from loadgen_generic.results.verdict import format_value
 from loadgen_generic.supervisor import (
     check_request,
     interruptible,
@@ -31,23 +29,23 @@ __all__ = ["SEARCH_FILE", "find_peak"]
 
 SEARCH_FILE = "search.json"
 _TRIALS = "trials"
-_COLUMNS = ("trial", "load", "length", "percentile", "result")
 
 
 def find_peak(config: BenchmarkConfig, audience: Audience) -> tuple[Result, dict[str, Any]]:
     """Search, or go on with the search that was interrupted in the same directory.
 
     Returns:
-        The result of the best load, or of the last one tried if none can be borne; and what
+        The result of the best test, or of the last one tried if none passed; and what
         ``search.json`` holds.
 
     Raises:
-        RequestError: not a question that has a peak, or the directory holds another search.
+        RequestError: a needed option is missing or out of place, or the directory holds another
+            search.
         RunError: a trial failed.
         InterruptedRunError: SIGTERM or Ctrl-C; the finished trials are kept.
     """
-    question = question_of(config)
-    check_request(question.trial(Step(question.first_load(), full=False), {}))
+    strategy = _strategy(config)
+    check_request(strategy.first().config)
     asked = requested(config)
     with (
         interruptible(),
@@ -61,76 +59,59 @@ def find_peak(config: BenchmarkConfig, audience: Audience) -> tuple[Result, dict
                 f"going on with the search in {journal.directory}: {journal.resumed} trial(s) "
                 "are done"
             )
-        _search(question, journal, audience)
-        return _conclude(question, config, journal)
+        _search(strategy, journal, audience)
+        return _conclude(strategy, journal)
 
 
-def _search(question: Question, journal: Journal, audience: Audience) -> None:
-    audience.table(_COLUMNS, [_cells(each, question) for each in journal.runs])
-    while (step := _next(question, journal)) is not None:
-        fixed = journal.content.get("fixed", {})
-        config = question.trial(step, fixed)
-        directory, result = journal.place(_TRIALS)
-        if result is None:
-            result = run(config, OnlyProgress(audience, notes=not journal.runs), directory)
-        if "fixed" not in journal.content:
-            journal.content["fixed"] = question.fix(result)
-        journal.add(question.judge(result, step), result)
-        audience.table(_COLUMNS, [_cells(each, question) for each in journal.runs])
-
-
-def _next(question: Question, journal: Journal) -> Step | None:
-    if not journal.runs:
-        return Step(question.first_load(), full=False)
-    return next_step(_trials(journal), question.round_load, question.least)
-
-
-def _trials(journal: Journal) -> list[Trial]:
-    return [
-        Trial(
-            each["load"],
-            each["full"],
-            each["passed"],
-            each["sustained"],
-            each["hopeless"],
-            bool(each["doubts"]),
+def _strategy(config: BenchmarkConfig) -> Strategy:
+    if config.max_query_count is not None:
+        raise RequestError(
+            "would cut the tests of a search short.",
+            flag="max_query_count",
+            value=config.max_query_count,
+            remedy="Leave it out; --loadgen_duration_sec sets how long the last tests are.",
         )
-        for each in journal.runs
-    ]
+    return LayoutSearch(config) if config.scenario in LAYOUT_SCENARIOS else LoadSearch(config)
 
 
-def _conclude(
-    question: Question, config: BenchmarkConfig, journal: Journal
-) -> tuple[Result, dict[str, Any]]:
+def _search(strategy: Strategy, journal: Journal, audience: Audience) -> None:
+    audience.table(strategy.columns, strategy.cells(journal.runs))
+    while (attempt := strategy.next(journal)) is not None:
+        directory, result = journal.place(_TRIALS)
+        try:
+            if result is None:
+                quiet = OnlyProgress(audience, notes=not journal.runs)
+                result = run(attempt.config, quiet, directory)
+        except InterruptedRunError:
+            raise
+        except LoadgenGenericError as error:
+            if not attempt.may_fail:
+                raise
+            journal.add_failed(strategy.failed(attempt, error), directory)
+        else:
+            if "fixed" not in journal.content:
+                journal.content["fixed"] = strategy.fix(result)
+            journal.add(strategy.judge(result, attempt.full), result)
+        audience.table(strategy.columns, strategy.cells(journal.runs))
+
+
+def _conclude(strategy: Strategy, journal: Journal) -> tuple[Result, dict[str, Any]]:
     """Write the answer and the result that stands for it."""
-    bracket = settled(_trials(journal))
-    best = next(
-        (e for e in journal.runs if e["full"] and e["passed"] and e["load"] == bracket.low), None
-    )
-    chosen = best or journal.runs[-1]
-    result = read_result(journal.directory / chosen["directory"])
-    winner = requested(question.trial(Step(chosen["load"], full=True), journal.content["fixed"]))
-    command = command_line(winner, {"output_dir": ""}) if best else ""
-    sentence = _sentence(question, journal, bracket.low, bracket.high)
+    found = strategy.answer(journal)
+    result = read_result(journal.directory / found.run["directory"])
     answer = Search(
-        option=question.flag,
-        unit=question.unit,
-        highest_valid=bracket.low,
-        lowest_invalid=bracket.high,
         trials=len(journal.runs),
-        sentence=sentence,
-        command=command,
+        sentence=found.sentence,
+        command=found.command,
         file=str(journal.path),
+        **found.search,
     )
     result = result.model_copy(
         update={
             "output_dir": str(journal.directory),
-            "valid": best is not None,
-            "invalid_reasons": [] if best else [sentence],
-            "verdict": result.verdict if best else f"INVALID: {sentence}",
-            "next_command": "" if best else question.easier(result),
-            "doubts": [*result.doubts, *_disturbed(journal)],
+            "doubts": [*result.doubts, *_disturbed(journal, found.better)],
             "search": answer,
+            **found.changes,
         }
     )
     write_json(result.path, result.model_dump())
@@ -138,33 +119,7 @@ def _conclude(
     return result, journal.content
 
 
-def _disturbed(journal: Journal) -> list[str]:
+def _disturbed(journal: Journal, better: str) -> list[str]:
     count, every = sum(bool(each["doubts"]) for each in journal.runs), len(journal.runs)
-    told = f"the machine was disturbed in {count} of {every} trials, so the peak may be higher"
+    told = f"the machine was disturbed in {count} of {every} trials, so {better}"
     return [told] if count else []
-
-
-def _sentence(question: Question, journal: Journal, low: float | None, high: float | None) -> str:
-    count = len(journal.runs)
-    bound = question.bound_in_words(journal.content["fixed"])
-    if low is None:
-        last = journal.runs[-1]
-        tried = f"{min(each['load'] for each in journal.runs):.4g} {question.unit}"
-        return (
-            f"no load stays within {bound}: the least of {count} tried was {tried}, and "
-            f"{last['why']}."
-        )
-    text = f"{low:.12g} {question.unit} is the highest load found that stays within {bound}"
-    text += f"; {high:.12g} does not" if high is not None else "; how much more would is not known"
-    return f"{text} ({count} trials)."
-
-
-def _cells(run: Mapping[str, Any], question: Question) -> tuple[str, ...]:
-    latency = format_value(run["percentile_ns"], "ns") if run["percentile_ns"] else "-"
-    return (
-        str(run["number"]),
-        f"{run['load']:.4g} {question.unit}",
-        "full" if run["full"] else "short",
-        latency,
-        "passed" if run["passed"] else f"failed: {run['why']}",
-    )

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from loadgen_generic.campaigns.bisection import Step
 from loadgen_generic.campaigns.fixing import layout_of, one_run
-from loadgen_generic.campaigns.lengths import NOT_IN_SHORT, full_seconds, short_length
+from loadgen_generic.campaigns.lengths import full_seconds, shortened
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.early_stopping import CONFIDENCE, min_queries, most_over
 from loadgen_generic.errors import RequestError
@@ -56,7 +56,7 @@ class Question(Protocol):
         """What the first trial chose, and all others keep: options and values."""
         ...
 
-    def judge(self, result: Result, step: Step) -> dict[str, Any]:
+    def judge(self, result: Result, full: bool) -> dict[str, Any]:
         """What the journal says of a trial."""
         ...
 
@@ -71,23 +71,8 @@ def question_of(config: BenchmarkConfig) -> Question:
     """The question that a request asks.
 
     Raises:
-        RequestError: the scenario has no peak, or a needed option is missing or out of place.
+        RequestError: a needed option is missing.
     """
-    if config.scenario not in _QUESTIONS:
-        raise RequestError(
-            f"searches in {' and '.join(_QUESTIONS)} so far, not in {config.scenario}.",
-            flag="mode",
-            value="find_peak",
-            remedy=f"{config.scenario} has no load to vary: leave --mode out, and the runner, "
-            "workers, threads and batch are calibrated before the test.",
-        )
-    if config.max_query_count is not None:
-        raise RequestError(
-            "would cut the tests of a search short.",
-            flag="max_query_count",
-            value=config.max_query_count,
-            remedy="Leave it out; --loadgen_duration_sec sets how long the last tests are.",
-        )
     return _QUESTIONS[config.scenario](config)
 
 
@@ -109,9 +94,7 @@ class _Common:
     def trial(self, step: Step, fixed: Mapping[str, Any]) -> BenchmarkConfig:
         options = {k: v for k, v in {**one_run(self._config), **fixed}.items() if k not in self.own}
         if not step.full:
-            for name in NOT_IN_SHORT:
-                options.pop(name, None)
-            options |= short_length(self._config)
+            options = shortened(options, self._config)
         if step.load:
             load = self.round_load(step.load)
             options[self.flag] = int(load) if load.is_integer() else load
@@ -138,7 +121,7 @@ class _Server(_Common):
         bound = ("target_latency_ms", "target_latency_percentile")
         return {**layout_of(result), **{name: effective[name] for name in bound}}
 
-    def judge(self, result: Result, step: Step) -> dict[str, Any]:
+    def judge(self, result: Result, full: bool) -> dict[str, Any]:
         log = _log(result)
         effective = result.config.effective
         rate = float(effective["target_qps"])
@@ -148,8 +131,8 @@ class _Server(_Common):
             over / max(1, log.queries),
             self._allowed_share(rate, effective["target_latency_percentile"] / 100),
         )
-        why = "; ".join(result.invalid_reasons) if step.full else "; ".join(log.errors)
-        if not step.full and not why and share > allowed:
+        why = "; ".join(result.invalid_reasons) if full else "; ".join(log.errors)
+        if not full and not why and share > allowed:
             why = (
                 f"{100 * share:.3g} % of the queries took longer than "
                 f"{format_value(bound_ns, 'ns')}; {100 * allowed:.3g} % may, in a test of full "
@@ -159,7 +142,7 @@ class _Server(_Common):
         if not why and growing:
             why = f"the queue grew: {result.metric.value:.4g} queries/s were completed"
         hopeless = bool(why) and result.latency_ns.get("min", 0) > bound_ns
-        return _entry(result, step, rate, why, hopeless) | {
+        return _entry(result, full, rate, why, hopeless) | {
             "over_share": share,
             "sustained": result.metric.value if growing else 0.0,
         }
@@ -208,7 +191,7 @@ class _MultiStream(_Common):
             "target_latency_percentile": percentile,
         }
 
-    def judge(self, result: Result, step: Step) -> dict[str, Any]:
+    def judge(self, result: Result, full: bool) -> dict[str, Any]:
         bound_ns = 1e6 * (self._config.target_latency_ms or 0.0)
         why = "; ".join(result.invalid_reasons)
         measured = result.metric.value
@@ -216,7 +199,7 @@ class _MultiStream(_Common):
             why = f"{format_value(measured, 'ns')} is over {format_value(bound_ns, 'ns')}"
         load = float(result.config.effective["samples_per_query"])
         hopeless = load == self.least and bool(why)
-        return _entry(result, step, load, why, hopeless) | {
+        return _entry(result, full, load, why, hopeless) | {
             "over_share": None,
             "sustained": 0.0,
         }
@@ -244,11 +227,11 @@ def _growing(log: DetailLog) -> bool:
     return answering - arriving - usual > _GROWING * arriving
 
 
-def _entry(result: Result, step: Step, load: float, why: str, hopeless: bool) -> dict[str, Any]:
+def _entry(result: Result, full: bool, load: float, why: str, hopeless: bool) -> dict[str, Any]:
     percentile = result.config.effective["target_latency_percentile"]
     return {
         "load": load,
-        "full": step.full,
+        "full": full,
         "passed": not why,
         "why": why,
         "hopeless": hopeless,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loadgen_generic.campaigns.audience import Audience, OnlyProgress
-from loadgen_generic.campaigns.fixing import layout_of, one_run
+from loadgen_generic.campaigns.fixing import one_run, same_test
 from loadgen_generic.campaigns.journal import Journal, open_journal
 from loadgen_generic.campaigns.keeping import kept
 from loadgen_generic.config import BenchmarkConfig
@@ -61,21 +61,10 @@ def repeat(config: BenchmarkConfig, audience: Audience) -> Result:
             if result is None:
                 quiet = OnlyProgress(audience, notes=not journal.runs)
                 result = run(BenchmarkConfig.model_validate(options), quiet, directory)
-            journal.content.setdefault("fixed", _fixed(result))
+            journal.content.setdefault("fixed", same_test(result))
             journal.add(_entry(result), result)
             audience.table(_COLUMNS, [_cells(each) for each in journal.runs])
         return _conclude(config, journal)
-
-
-def _fixed(result: Result) -> dict[str, Any]:
-    """What the first run chose, and the others keep, so that they are the same test."""
-    fixed = layout_of(result)
-    if result.scenario == "Server":
-        effective = result.config.effective
-        fixed |= {name: effective[name] for name in ("target_qps", "target_latency_ms")}
-    if result.scenario == "MultiStream":
-        del fixed["batch_size"]  # as large as a query unless it was asked for
-    return fixed
 
 
 def _conclude(config: BenchmarkConfig, journal: Journal) -> Result:

@@ -21,8 +21,9 @@ class AnswerOptions(Options):
         description="performance measures speed; accuracy answers each sample once, writes the "
         "outputs into LoadGen's accuracy log, and counts how many labels the model finds; "
         "find_peak searches, in at most 12 tests, for the highest --target_qps (Server) or "
-        "--samples_per_query (MultiStream) that stays VALID under --target_latency_ms, and goes "
-        "on where it was if the same command is run again",
+        "--samples_per_query (MultiStream) that stays VALID under --target_latency_ms, or, in at "
+        "most 24, for the runner, workers, threads and batch that are fastest (Offline, "
+        "SingleStream; needs optuna), and goes on where it was if the same command is run again",
     )
     save_outputs: Annotated[bool, Option("Answers", "CM_MLPERF_SAVE_OUTPUTS")] = Field(
         False, description="in accuracy mode, write all outputs to outputs.npz as well"

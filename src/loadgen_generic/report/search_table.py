@@ -95,7 +95,7 @@ def print_campaign(result: Result, stream: TextIO | None = None) -> None:
     rows: list[tuple[str, str]] = []
     if result.search is not None:
         rows = [
-            ("peak", result.search.sentence),
+            ("best" if result.search.layout else "peak", result.search.sentence),
             ("run it", result.search.command),
             ("search", result.search.file),
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from loadgen_generic.results.record import Record
 
 __all__ = ["Repetition", "Search"]
@@ -32,9 +34,12 @@ class Search(Record):
     """What a search for a peak found.
 
     Attributes:
-        option: the load that was varied, as an option, and its unit.
-        highest_valid: the answer, by a test of full length; null if nothing passed.
+        option: the load that was varied, as an option; empty where the layout was varied.
+        unit: of the load, or of the metric that is best in the best layout.
+        highest_valid: the answer, by a test of full length; null if nothing passed, and where
+            the layout was varied.
         lowest_invalid: the lowest load above it that failed at full length; null if none did.
+        layout: the best one, as options; null where the load was varied.
         command: repeats the test of the answer; empty without one.
         file: path of ``search.json``.
     """
@@ -43,6 +48,7 @@ class Search(Record):
     unit: str
     highest_valid: float | None
     lowest_invalid: float | None
+    layout: dict[str, Any] | None = None
     trials: int
     sentence: str
     command: str

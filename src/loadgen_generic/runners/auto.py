@@ -18,7 +18,17 @@ from loadgen_generic.settings import (
 )
 from loadgen_generic.tensors import SamplePlan
 
-__all__ = ["Wish", "choose", "layout_by_rule", "layout_threads", "may_batch", "wish_of"]
+__all__ = [
+    "LARGEST_BATCH_BYTES",
+    "LONGEST_BATCH_SEC",
+    "Wish",
+    "choose",
+    "layout_by_rule",
+    "layout_threads",
+    "may_batch",
+    "rivals",
+    "wish_of",
+]
 
 BATCH_LADDER = (1, 4, 16, 64, 256, 1024)
 # A larger batch, or another layout, has to be this much faster to count as faster.
@@ -179,10 +189,10 @@ def choose(
     best, end = rule, time.perf_counter() + ENOUGH_SEC
     if _batch_is_open(wish):
         best = _climb(rule, wish, measure)
-    rivals = [replace(other, batch_size=best.batch_size) for other in _rivals(rule, wish)]
-    if rivals and best not in rates:
+    others = [replace(other, batch_size=best.batch_size) for other in rivals(rule, wish)]
+    if others and best not in rates:
         measure(best)
-    for rival in rivals:
+    for rival in others:
         if time.perf_counter() > end:
             break
         measure(rival)
@@ -201,7 +211,7 @@ def choose(
 
 
 def _is_open(rule: Layout, wish: Wish) -> bool:
-    return _batch_is_open(wish) or any(True for _ in _rivals(rule, wish))
+    return _batch_is_open(wish) or any(True for _ in rivals(rule, wish))
 
 
 def _batch_is_open(wish: Wish) -> bool:
@@ -210,7 +220,7 @@ def _batch_is_open(wish: Wish) -> bool:
     )
 
 
-def _rivals(rule: Layout, wish: Wish) -> Iterator[Layout]:
+def rivals(rule: Layout, wish: Wish) -> Iterator[Layout]:
     """Other layouts worth measuring; none where the user chose."""
     if wish.runner != "auto" or wish.intra_op_threads or wish.cores == 1:
         return

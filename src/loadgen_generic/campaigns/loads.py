@@ -1,0 +1,131 @@
+"""The search for the highest load that stays VALID under a latency bound.
+
+In Server the load is the rate of queries, in MultiStream the samples in each query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from loadgen_generic.campaigns.bisection import Step, Trial, next_step, settled
+from loadgen_generic.campaigns.journal import Journal
+from loadgen_generic.campaigns.questions import question_of
+from loadgen_generic.campaigns.strategy import Answer, Attempt, to_paste
+from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.errors import LoadgenGenericError
+from loadgen_generic.results.result import Result, read_result
+from loadgen_generic.results.verdict import format_value
+
+__all__ = ["LoadSearch"]
+
+
+class LoadSearch:
+    """A :class:`~loadgen_generic.campaigns.strategy.Strategy`.
+
+    Raises:
+        RequestError: a needed option is missing.
+    """
+
+    columns: tuple[str, ...] = ("trial", "load", "length", "percentile", "result")
+
+    def __init__(self, config: BenchmarkConfig) -> None:
+        self._question = question_of(config)
+
+    def first(self) -> Attempt:
+        step = Step(self._question.first_load(), full=False)
+        return Attempt(self._question.trial(step, {}), step.full)
+
+    def next(self, journal: Journal) -> Attempt | None:
+        if not journal.runs:
+            return self.first()
+        question = self._question
+        step = next_step(_trials(journal), question.round_load, question.least)
+        if step is None:
+            return None
+        return Attempt(question.trial(step, journal.content["fixed"]), step.full)
+
+    def fix(self, result: Result) -> dict[str, Any]:
+        return self._question.fix(result)
+
+    def judge(self, result: Result, full: bool) -> dict[str, Any]:
+        return self._question.judge(result, full)
+
+    def failed(self, attempt: Attempt, error: LoadgenGenericError) -> dict[str, Any]:
+        raise error  # a test that fails says nothing of its load
+
+    def answer(self, journal: Journal) -> Answer:
+        question, fixed = self._question, journal.content["fixed"]
+        bracket = settled(_trials(journal))
+        best = next(
+            (e for e in journal.runs if e["full"] and e["passed"] and e["load"] == bracket.low),
+            None,
+        )
+        chosen = best or journal.runs[-1]
+        sentence = self._sentence(journal, bracket.low, bracket.high)
+        changes: dict[str, Any] = {"valid": True, "invalid_reasons": [], "next_command": ""}
+        if best is None:
+            result = read_result(journal.directory / chosen["directory"])
+            changes = {
+                "valid": False,
+                "invalid_reasons": [sentence],
+                "verdict": f"INVALID: {sentence}",
+                "next_command": question.easier(result),
+            }
+        winner = question.trial(Step(chosen["load"], full=True), fixed)
+        return Answer(
+            run=chosen,
+            sentence=sentence,
+            better="the peak may be higher",
+            command=to_paste(winner) if best else "",
+            search={
+                "option": question.flag,
+                "unit": question.unit,
+                "highest_valid": bracket.low,
+                "lowest_invalid": bracket.high,
+            },
+            changes=changes,
+        )
+
+    def _sentence(self, journal: Journal, low: float | None, high: float | None) -> str:
+        question, count = self._question, len(journal.runs)
+        bound = question.bound_in_words(journal.content["fixed"])
+        if low is None:
+            last = journal.runs[-1]
+            tried = f"{min(each['load'] for each in journal.runs):.4g} {question.unit}"
+            return (
+                f"no load stays within {bound}: the least of {count} tried was {tried}, and "
+                f"{last['why']}."
+            )
+        text = f"{low:.12g} {question.unit} is the highest load found that stays within {bound}"
+        text += (
+            f"; {high:.12g} does not" if high is not None else "; how much more would is not known"
+        )
+        return f"{text} ({count} trials)."
+
+    def cells(self, runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+        return [self._cells(run) for run in runs]
+
+    def _cells(self, run: Mapping[str, Any]) -> tuple[str, ...]:
+        latency = format_value(run["percentile_ns"], "ns") if run["percentile_ns"] else "-"
+        return (
+            str(run["number"]),
+            f"{run['load']:.4g} {self._question.unit}",
+            "full" if run["full"] else "short",
+            latency,
+            "passed" if run["passed"] else f"failed: {run['why']}",
+        )
+
+
+def _trials(journal: Journal) -> list[Trial]:
+    return [
+        Trial(
+            each["load"],
+            each["full"],
+            each["passed"],
+            each["sustained"],
+            each["hopeless"],
+            bool(each["doubts"]),
+        )
+        for each in journal.runs
+    ]

@@ -1,0 +1,89 @@
+"""What a search is made of: which test comes next, what a finished one says, and the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from loadgen_generic.campaigns.journal import Journal
+from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.errors import LoadgenGenericError
+from loadgen_generic.results.build import command_line
+from loadgen_generic.results.result import Result
+from loadgen_generic.supervisor import requested
+
+__all__ = ["Answer", "Attempt", "Strategy", "to_paste"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The next test.
+
+    Attributes:
+        full: of the length that the answer needs, rather than a short one.
+        may_fail: its failure says something of what was tried, and the search goes on.
+    """
+
+    config: BenchmarkConfig
+    full: bool
+    may_fail: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a search found.
+
+    Attributes:
+        run: the journal's entry of the test that stands for it.
+        sentence: the answer in plain words.
+        search: further fields of the result's ``search``.
+        changes: fields of the test's result that the answer says otherwise.
+        better: what a quiet machine might find, in words.
+    """
+
+    run: Mapping[str, Any]
+    sentence: str
+    better: str
+    command: str
+    search: dict[str, Any]
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+class Strategy(Protocol):
+    """One kind of search. What it knows is in the journal, so it can go on after any end.
+
+    Attributes:
+        columns: of the table of trials.
+    """
+
+    columns: tuple[str, ...]
+
+    def first(self) -> Attempt: ...
+
+    def next(self, journal: Journal) -> Attempt | None:
+        """None when the search is over."""
+        ...
+
+    def fix(self, result: Result) -> dict[str, Any]:
+        """What the first trial settled, and all others keep."""
+        ...
+
+    def judge(self, result: Result, full: bool) -> dict[str, Any]:
+        """What the journal says of a finished trial."""
+        ...
+
+    def failed(self, attempt: Attempt, error: LoadgenGenericError) -> dict[str, Any]:
+        """What it says of one that failed and may."""
+        ...
+
+    def cells(self, runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+        """The table's rows."""
+        ...
+
+    def answer(self, journal: Journal) -> Answer: ...
+
+
+def to_paste(config: BenchmarkConfig) -> str:
+    """The command that repeats a test, in a directory of its own."""
+    return command_line(requested(config), {"output_dir": ""})
