@@ -668,11 +668,13 @@ def test_the_bound_is_what_fits_the_memory(
 ) -> None:
     np.save(tmp_path / "a.npy", ROWS)  # samples of 16 bytes
     for available, resident in ((4 * 16 * 3, 3), (1 << 30, 10)):
-        monkeypatch.setattr("loadgen_generic.feed.available_memory_bytes", lambda a=available: a)
+        monkeypatch.setattr(
+            "loadgen_generic.feed.dataset.available_memory_bytes", lambda a=available: a
+        )
         feed = settled(models("matmul"), tmp_path / "a.npy")
         assert feed.samples.resident() == resident
         assert len(feed.notes) == (resident == 3)
-    monkeypatch.setattr("loadgen_generic.feed.available_memory_bytes", lambda: 60)
+    monkeypatch.setattr("loadgen_generic.feed.dataset.available_memory_bytes", lambda: 60)
     with pytest.raises(RequestError, match="--samples_in_memory 1"):
         settled(models("matmul"), tmp_path / "a.npy")
 

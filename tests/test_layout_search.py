@@ -247,6 +247,7 @@ def start(command: Command) -> Iterator[Callable[..., Running]]:
         command.stop(running)
 
 
+@pytest.mark.slow
 def test_all_layouts_where_there_are_few_and_one_of_them_fails(command: Command) -> None:
     broken = without(command, "loadgen_generic.runners.processpool")
     outcome = broken("run", **FEW)
@@ -278,6 +279,7 @@ def test_all_layouts_where_there_are_few_and_one_of_them_fails(command: Command)
     assert again.effective["batch_size"] == 8
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_loses_the_trial_under_way(
     command: Command, start: Callable[..., Running]
 ) -> None:

@@ -196,6 +196,7 @@ def test_a_search_from_end_to_end(command: Command) -> None:
     assert again.effective["runner"] == "inline"
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_loses_the_trial_under_way(
     command: Command, start: Start
 ) -> None:
@@ -264,6 +265,7 @@ def test_a_journal_that_cannot_be_read_is_not_overwritten(command: Command) -> N
     assert (directory / "search.json").read_text() == "[1]"
 
 
+@pytest.mark.slow
 def test_multistream_finds_the_largest_query(command: Command) -> None:
     """Nine samples take 9 ms and a little, ten are over the bound."""
     outcome = command(

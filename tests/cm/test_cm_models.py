@@ -245,6 +245,7 @@ def test_scores_of_found_objects_are_no_classes(cm: Cm, scenes: Path) -> None:
 # --- what images need ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_pillow_is_fetched_for_images_alone(cm: Cm, photos: Path) -> None:
     """A version that is asked for makes CM look at each package."""
     asked = "--adr.pillow.version_min=1.0"
