@@ -23,6 +23,7 @@ LONGEST = 300
 # rooms of one floor where one still stands on the other.
 FLOORS = {
     "errors": 0,
+    "hashing": 0,
     "elements": 0,
     "option": 0,
     "early_stopping": 0,

@@ -7,7 +7,6 @@ never outlives its supervisor.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from loadgen_generic.errors import LoadgenGenericError
+from loadgen_generic.hashing import sha256_of
 from loadgen_generic.progress import Phase, Progress
 
 __all__ = ["main", "measure"]
 
 Tell = Callable[[str, Mapping[str, object]], None]
-_HASH_CHUNK = 1 << 20
 
 
 def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
@@ -38,7 +37,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
             runs, and of the answers after it.
     """
     hashing = ThreadPoolExecutor(1)
-    sha256 = hashing.submit(_sha256, job["model_path"])
+    sha256 = hashing.submit(lambda path: sha256_of(Path(path)) if path else "", job["model_path"])
 
     from loadgen_generic import loadgen
     from loadgen_generic.answers.inquiry import Inquiry
@@ -162,16 +161,6 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     progress.enter(Phase.FINISHING)
     runner.close()
     assembly.close()
-
-
-def _sha256(path: str) -> str:
-    if not path:
-        return ""
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(_HASH_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from loadgen_generic.backends import BackendSpec
+from loadgen_generic.hashing import sha256_of
 from loadgen_generic.machine import processor_identity
 from loadgen_generic.rundir import cache_dir
 
@@ -45,7 +46,6 @@ _ORT_FORMAT = b"ORTM"
 _EXTERNAL_KEY = b"\x0a\x08location"  # of a weight kept elsewhere, as protobuf writes it
 _OWN_SETTING = "session.optimized_model_external_initializers"
 _LEAST_MAPPED_BYTES = 1024
-_CHUNK = 1 << 20
 
 Configure = Callable[[ort.SessionOptions], None]
 Open = Callable[[str, Configure], ort.InferenceSession]
@@ -203,7 +203,7 @@ def _write_aside(
 def _publish(aside: Path, entry: Path, model: Path, before: Identity) -> str:
     """Make what lies aside the entry, whole or not at all; why not, if it cannot be."""
     try:
-        source = {"model": before, "sha256": _sha256(model), "entry": _identities(aside)}
+        source = {"model": before, "sha256": sha256_of(model), "entry": _identities(aside)}
         if _identity(model) != before:
             return "the model changed meanwhile"
         (aside / _SOURCE).write_text(json.dumps(source), "utf-8")
@@ -261,14 +261,6 @@ def _why_left_alone(model: Path) -> str:
             # ONNX Runtime maps them as they are: 10 % would be gained (BERT-base).
             return "its weights are in other files"
     return ""
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _make_room(directory: Path, needed: int) -> None:

@@ -20,13 +20,24 @@ from loadgen_generic.errors import RequestError, RunError
 from loadgen_generic.results.result import RESULT_FILE, Result, read_result, write_json
 from loadgen_generic.rundir import candidates, claim
 
-__all__ = ["Journal", "open_journal"]
+__all__ = ["Journal", "entry_of", "open_journal"]
 
 _SCHEMA_VERSION = 1
 _LOCK = ".lock"
 _REQUEST = "request.json"
 # Where a run may write and how it ends is no part of the question.
 _NOT_ASKED = {"output_dir", "stall_timeout_sec"}
+
+
+def entry_of(result: Result) -> dict[str, Any]:
+    """What every journal says of a finished run."""
+    return {
+        "value": result.metric.value,
+        "unit": result.metric.unit,
+        "valid": result.valid,
+        "duration_s": result.duration_s,
+        "verdict": result.verdict,
+    }
 
 
 class Journal:

@@ -12,7 +12,7 @@ from typing import Any
 
 from loadgen_generic.campaigns.audience import Audience, OnlyProgress
 from loadgen_generic.campaigns.fixing import one_run, same_test
-from loadgen_generic.campaigns.journal import Journal, open_journal
+from loadgen_generic.campaigns.journal import Journal, entry_of, open_journal
 from loadgen_generic.campaigns.keeping import kept
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.results.bootstrap import CONFIDENCE, median_interval, spread
@@ -128,14 +128,7 @@ def _sentence(middle: Result, found: Repetition, reasons: list[str]) -> str:
 
 
 def _entry(result: Result) -> dict[str, Any]:
-    return {
-        "value": result.metric.value,
-        "unit": result.metric.unit,
-        "valid": result.valid,
-        "duration_s": result.duration_s,
-        "verdict": result.verdict,
-        "doubts": result.doubts,
-    }
+    return {**entry_of(result), "doubts": result.doubts}
 
 
 def _cells(run: Mapping[str, Any]) -> tuple[str, ...]:

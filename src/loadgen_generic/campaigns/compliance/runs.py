@@ -35,7 +35,7 @@ from loadgen_generic.campaigns.compliance.audits import (
 from loadgen_generic.campaigns.compliance.checks import Check, check_test01, check_test04
 from loadgen_generic.campaigns.compliance.verification import keep_verification
 from loadgen_generic.campaigns.fixing import one_run, same_test
-from loadgen_generic.campaigns.journal import Journal, open_journal
+from loadgen_generic.campaigns.journal import Journal, entry_of, open_journal
 from loadgen_generic.campaigns.keeping import kept
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError, RunError
@@ -138,7 +138,7 @@ def compliance(
                 quiet = OnlyProgress(audience, notes=not journal.runs)
                 result = run(BenchmarkConfig.model_validate(options), quiet, directory)
             journal.content.setdefault("fixed", same_test(result))
-            journal.add({"name": name, **_entry(result)}, result)
+            journal.add({"name": name, **entry_of(result)}, result)
             audience.table(_COLUMNS, [_cells(each) for each in journal.runs])
             _go_on(journal)
         outcome = verify(journal.directory, config.official)
@@ -240,16 +240,6 @@ def _length(config: BenchmarkConfig, journal: Journal) -> str:
     if not config.official:
         text += "; a look only: --official makes runs of the length that the rules ask for"
     return text
-
-
-def _entry(result: Result) -> dict[str, Any]:
-    return {
-        "value": result.metric.value,
-        "unit": result.metric.unit,
-        "valid": result.valid,
-        "duration_s": result.duration_s,
-        "verdict": result.verdict,
-    }
 
 
 def _cells(run: Mapping[str, Any]) -> tuple[str, ...]:

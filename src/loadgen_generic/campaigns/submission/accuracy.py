@@ -6,18 +6,17 @@ log of 4096 bytes or more its first and last 4096, and the SHA-256 of the whole 
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from pathlib import Path
 
+from loadgen_generic.hashing import sha256_of
 from loadgen_generic.results.result import Result, write_text
 
-__all__ = ["ACCURACY_TEXT", "headline", "keep_truncated", "sha256_of"]
+__all__ = ["ACCURACY_TEXT", "headline", "keep_truncated"]
 
 ACCURACY_TEXT = "accuracy.txt"
 _SHOWN = 4096
 _CUT = b"\n\n...\n\n"
-_CHUNK = 1 << 20
 
 
 def headline(result: Result) -> str:
@@ -61,14 +60,6 @@ def keep_truncated(log: Path, directory: Path, text: str) -> str:
             cut.write(whole.read(_SHOWN))
     write_text(directory / ACCURACY_TEXT, f"{text}\n\nhash={digest}\n")
     return digest
-
-
-def sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _name(against: str) -> str:
