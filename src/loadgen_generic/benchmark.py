@@ -11,16 +11,23 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from loadgen_generic.errors import LoadgenGenericError
 from loadgen_generic.hashing import sha256_of
 from loadgen_generic.progress import Phase, Progress
+from loadgen_generic.pulse import PULSE_FILE, Pulse, how_often
+
+if TYPE_CHECKING:
+    from loadgen_generic.seams import Batch, SampleLibrary
+    from loadgen_generic.settings import TestSettings
 
 __all__ = ["main", "measure"]
 
@@ -47,6 +54,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     from loadgen_generic.config import BenchmarkConfig
     from loadgen_generic.feed import settle_feed
     from loadgen_generic.machine import available_cores, last_level_cache_bytes
+    from loadgen_generic.results.profile import PROFILE_FILE
     from loadgen_generic.runners.auto import choose, layout_threads, wish_of
     from loadgen_generic.runners.probe import probe
     from loadgen_generic.settings import (
@@ -68,7 +76,9 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     progress.enter(Phase.LOADING)
     assembly = Assembly(config, job["model_path"], cores, progress.beat)
     threads = layout_threads(config, cores)
-    signature = assembly.backend(threads)[1]
+    backend, signature = assembly.backend(threads)
+    if config.profile:
+        backend.profiler()  # refused now, not after the test
 
     progress.enter(Phase.CALIBRATING)
     cache_bytes = last_level_cache_bytes()
@@ -124,6 +134,8 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
                 "stall_timeout_sec": config.stall_timeout_sec,
                 "repeat": config.repeat,
                 "trace": config.trace,
+                "telemetry": config.telemetry,
+                "profile": config.profile,
                 "mlperf_model": config.mlperf_model,
                 "official": config.official,
                 "user_conf": config.user_conf,
@@ -152,15 +164,54 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     take = inquiry.keeper.take if inquiry.keeper is not None else None
     if take is None and (config.send_answers or logs_answers(config)):
         take = partial(answers_as_bytes, plan)
+    pulse = None
+    if config.telemetry == "on":
+        known = estimate is not None or config.loadgen_expected_qps is not None
+        pulse = _pulse(run_dir, settings, known, progress)
     before = asdict(read_conditions())
     progress.enter(Phase.TESTING)
-    loadgen.run_test(settings, runner, samples, run_dir, progress, take, config.trace, witness)
+    loadgen.run_test(
+        settings, runner, samples, run_dir, progress, take, config.trace, witness, pulse
+    )
     tell("conditions", {"before": before, "after": asdict(read_conditions())})
     progress.enter(Phase.VERIFYING)
     tell("answers", inquiry.answer(runner, run_dir, progress.beat))
     progress.enter(Phase.FINISHING)
     runner.close()
+    profiler = backend.profiler() if config.profile else None
     assembly.close()
+    if profiler is not None:
+        # A result that was measured is not lost over it.
+        try:
+            batches = _batches(samples, layout.batch_size)
+            tell("profile", profiler.run(batches, run_dir / PROFILE_FILE, progress.beat))
+        except LoadgenGenericError as error:
+            tell("note", {"text": f"no profile: {error}"})
+
+
+def _batches(samples: SampleLibrary, size: int) -> Iterator[Batch]:
+    """Batches without end, in loaded order, of the samples of one shape: the commonest."""
+    indices: Sequence[int] = range(samples.resident())
+    shapes = samples.shapes()
+    if shapes is not None:
+        ((commonest, _),) = Counter(shapes[index] for index in indices).most_common(1)
+        indices = [index for index in indices if shapes[index] == commonest]
+    samples.load(indices)
+    reader, source = samples.reader(size), cycle(indices)
+    while True:
+        yield reader.batch(list(islice(source, size)))
+
+
+def _pulse(run_dir: Path, settings: TestSettings, speed_known: bool, progress: Progress) -> Pulse:
+    """Who times queries: none in Offline, which has one, and where only answers count."""
+    rate, every = settings.target_qps, 0
+    if settings.scenario != "Server":
+        rate = settings.expected_qps / settings.samples_per_query
+    if settings.scenario != "Offline" and not settings.accuracy:
+        known = speed_known or settings.scenario == "Server"
+        queries = max(settings.min_query_count, rate * settings.min_duration_ms / 1000)
+        every = how_often(rate if known else None, queries)
+    return Pulse(run_dir / PULSE_FILE, every, settings.samples_per_query, progress.answered)
 
 
 def main() -> None:

@@ -12,11 +12,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError
 from loadgen_generic.progress import Phase, Progress
+from loadgen_generic.telemetry.live import Glance, Live
+
+if TYPE_CHECKING:
+    from loadgen_generic.telemetry.collect import Collector
 
 __all__ = ["HARNESS_LOG", "Observer", "SilentObserver", "run_child"]
 
@@ -34,8 +38,8 @@ class Observer(Protocol):
         """Something worth a line."""
         ...
 
-    def update(self, phase: Phase, answered: int, testing_sec: float) -> None:
-        """How far it is: samples answered, and seconds since the test began."""
+    def update(self, glance: Glance) -> None:
+        """How far it is; several times a second."""
         ...
 
 
@@ -43,7 +47,7 @@ class SilentObserver:
     def note(self, text: str) -> None:
         pass
 
-    def update(self, phase: Phase, answered: int, testing_sec: float) -> None:
+    def update(self, glance: Glance) -> None:
         pass
 
 
@@ -56,6 +60,11 @@ class _Story:
     done: bool = False
     over: threading.Event = field(default_factory=threading.Event)
 
+    def effective(self) -> dict[str, Any]:
+        """The configuration in force; empty before the child tells it."""
+        found: dict[str, Any] = self.facts.get("effective", {})
+        return found
+
     def listen(self, pipe: IO[str], note: Callable[[str], None]) -> None:
         for line in pipe:
             message = json.loads(line)
@@ -64,7 +73,7 @@ class _Story:
                     note(message["text"])
                 case "facts":
                     self.facts = message
-                case "conditions" | "answers" as name:
+                case "conditions" | "answers" | "profile" as name:
                     self.facts[name] = message
                 case "error":
                     self.error = _error_of(message["exit_code"], message["message"])
@@ -84,7 +93,7 @@ def run_child(
 
     Returns:
         What the child told of itself before the test, and as ``conditions`` and ``answers`` after
-        it.
+        it; as ``telemetry``, what was seen of it.
 
     Raises:
         RequestError, RunError: as the child said, or because it died or hung.
@@ -116,10 +125,16 @@ def run_child(
         target=story.listen, args=(child.stdout, observer.note), daemon=True
     )
     listener.start()
+    collector: Collector | None = None
     try:
         child.stdin.write(json.dumps(job) + "\n")
         child.stdin.flush()
-        _watch(story, progress, observer, config.stall_timeout_sec)
+        if config.telemetry == "on":
+            # While the child starts, which takes longer.
+            from loadgen_generic.telemetry.collect import Collector
+
+            collector = Collector(child.pid, run_dir)
+        _watch(story, progress, observer, collector, config.stall_timeout_sec)
     except BrokenPipeError:
         pass  # the child is gone; how it ended is looked at below
     finally:
@@ -127,26 +142,41 @@ def run_child(
             _end(child)
         child.wait()
         listener.join()
+        if collector is not None:
+            collector.stop(progress.answered(), story.effective())
         progress.close()
         progress_file.unlink(missing_ok=True)
     if story.error is not None:
         raise story.error
     if not story.done:
         raise _died(child.returncode, run_dir / HARNESS_LOG)
+    if collector is not None:
+        story.facts["telemetry"] = collector.write(run_dir)
+        story.facts["notes"] += collector.notes
     return story.facts
 
 
-def _watch(story: _Story, progress: Progress, observer: Observer, stall_timeout: float) -> None:
+def _watch(
+    story: _Story,
+    progress: Progress,
+    observer: Observer,
+    collector: Collector | None,
+    stall_timeout: float,
+) -> None:
     """Wait for the child to end; raise if it stops getting anywhere."""
-    began_testing = 0.0
+    live = Live()
     last_change, last_seen = time.monotonic(), (Phase.STARTING, 0, 0)
     while not story.over.wait(_POLL_SEC):
         now = time.monotonic()
         phase, answered = progress.phase(), progress.answered()
+        effective = story.effective()
+        if collector is not None and phase is Phase.TESTING and effective:
+            collector.look(answered, effective)
+        elif collector is not None and phase > Phase.TESTING:
+            collector.stop(answered, effective)
+        latencies = collector.latencies() if collector is not None else None
+        observer.update(live.glance(now, phase, answered, effective, latencies))
         seen = (phase, answered, progress.beats())
-        if phase == Phase.TESTING and not began_testing:
-            began_testing = now
-        observer.update(phase, answered, now - began_testing if began_testing else 0.0)
         if seen != last_seen:
             last_change, last_seen = now, seen
         elif now - last_change > stall_timeout:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import gc
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import mlperf_loadgen as lg
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RunError
 from loadgen_generic.progress import Progress
+from loadgen_generic.pulse import Pulse
 from loadgen_generic.seams import Complete, Runner, SampleLibrary, Witness
 from loadgen_generic.settings import ConfValues, TestSettings, model_of, user_settings
 from loadgen_generic.tensors import Array
@@ -32,6 +33,7 @@ def run_test(
     take: Take | None = None,
     trace: bool = False,
     witness: Witness | None = None,
+    pulse: Pulse | None = None,
 ) -> None:
     """Run one LoadGen test and return when it is over; the runner stays up.
 
@@ -45,6 +47,7 @@ def run_test(
             answer for LoadGen's accuracy log, each contiguous.
         trace: have LoadGen log each sample's times; 300 to 700 bytes a sample.
         witness: in performance mode, sees what is issued and answered.
+        pulse: times some of the queries.
 
     Raises:
         RunError or whatever the runner raised first.
@@ -56,9 +59,9 @@ def run_test(
 
     def make_complete() -> Complete:
         if take is None:
-            complete = _completer(progress)
+            complete = _completer(progress, pulse)
         else:
-            complete = _answering_completer(progress, take, indices_by_id)
+            complete = _answering_completer(progress, pulse, take, indices_by_id)
         return complete if witness is None else witness.complete(complete)
 
     runner.start(make_complete, test.fail)
@@ -66,6 +69,8 @@ def run_test(
     issue = runner.issue if take is None else _remembering(runner, indices_by_id)
     if witness is not None:
         issue = witness.issue(issue)
+    if pulse is not None:
+        issue = pulse.issue(issue, several_at_once=settings.scenario == "Server")
     sut = lg.ConstructFastSUT(issue, runner.flush)
     qsl = lg.ConstructQSL(
         samples.count(), samples.resident(), test.guard(samples.load), test.guard(samples.unload)
@@ -121,7 +126,15 @@ class _Test:
         return guarded
 
 
-def _completer(progress: Progress) -> Complete:
+def _watched(pulse: Pulse | None) -> tuple[Mapping[int, object], Callable[[Sequence[int]], None]]:
+    """Timed queries under way, and whom to tell of completions while there are any.
+
+    A look at the mapping costs a query less than the call of a function that looks.
+    """
+    return ({}, lambda ids: None) if pulse is None else (pulse.due, pulse.saw)
+
+
+def _completer(progress: Progress, pulse: Pulse | None) -> Complete:
     """One worker's way to tell LoadGen, with response objects that are reused.
 
     Setting the id of a pooled response costs a quarter of making a new one, and by the
@@ -136,9 +149,12 @@ def _completer(progress: Progress) -> Complete:
     words, position = progress.counter()
     answered = 0
     done = lg.QuerySamplesComplete
+    due, saw = _watched(pulse)
 
     def complete(ids: Sequence[int], outputs: Callable[[], Sequence[Array]]) -> None:
         nonlocal answered
+        if due:
+            saw(ids)
         count = len(ids)
         if count == 1:
             alone.id = ids[0]
@@ -167,16 +183,21 @@ def _remembering(
     return issue
 
 
-def _answering_completer(progress: Progress, take: Take, indices_by_id: dict[int, int]) -> Complete:
+def _answering_completer(
+    progress: Progress, pulse: Pulse | None, take: Take, indices_by_id: dict[int, int]
+) -> Complete:
     """One worker's way to tell LoadGen, with the bytes of the answers."""
     words, position = progress.counter()
     answered = 0
+    due, saw = _watched(pulse)
 
     def complete(ids: Sequence[int], outputs: Callable[[], Sequence[Array]]) -> None:
         nonlocal answered
         # LoadGen reuses ids once they are completed, so each is forgotten before.
         indices = [indices_by_id.pop(identity) for identity in ids]
         data = take(indices, outputs())
+        if due:
+            saw(ids)
         # LoadGen copies the data before it returns; until then ``data`` keeps it alive.
         lg.QuerySamplesComplete(
             [

@@ -1,8 +1,9 @@
 """Counters in shared memory: what the measured process writes and the supervisor reads.
 
 A file that both map, so that reading costs the measured process nothing. Layout: 64-bit
-little-endian words; word 0 is the phase, word 1 the signs of life before the test, the others
-count answered samples, one word for each worker on a cache line of its own.
+little-endian words; word 0 is the phase, word 1 the signs of life before the test, word 2 how
+many of the following counters are in use. They count answered samples, one word for each worker
+on a cache line of its own.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Progress:
     def counter(self) -> tuple[memoryview, int]:
         """Where one worker, and no other thread, writes how many samples it has answered."""
         self._used += 1
+        self._words[2] = self._used
         return self._words, self._used * _STRIDE
 
     def enter(self, phase: Phase) -> None:
@@ -68,7 +70,7 @@ class Progress:
 
     def answered(self) -> int:
         """Samples answered so far, over all workers."""
-        return sum(self._words[_STRIDE::_STRIDE])
+        return sum(self._words[_STRIDE : _STRIDE * (self._words[2] + 1) : _STRIDE])
 
     def close(self) -> None:
         self._words.release()

@@ -7,8 +7,9 @@ A query's way: LoadGen hands ids and sample indices to a :class:`Runner`, the ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from loadgen_generic.tensors import Array, ModelSignature
@@ -19,6 +20,7 @@ __all__ = [
     "Complete",
     "Estimate",
     "Known",
+    "Profiler",
     "Reader",
     "Runner",
     "SampleLibrary",
@@ -94,6 +96,20 @@ class Worker(Protocol):
         ...
 
 
+class Profiler(Protocol):
+    """Finds what a backend spends its time on, apart from the measurement."""
+
+    def run(
+        self, batches: Iterator[Batch], file: Path, beat: Callable[[], None]
+    ) -> Mapping[str, object]:
+        """The fields of a result's profile, from some of the endless batches.
+
+        Raises RunError if the pass failed. The backend's own trace goes into ``file``; ``beat`` is
+        called after each inference.
+        """
+        ...
+
+
 class Backend(Protocol):
     """Who answers: an execution engine with a model loaded."""
 
@@ -111,6 +127,10 @@ class Backend(Protocol):
 
     def notes(self) -> list[str]:
         """What the user should know of how the model was loaded."""
+        ...
+
+    def profiler(self) -> Profiler:
+        """Raise RequestError where there is nothing to profile; takes no time yet."""
         ...
 
     def confirm(self, model_sha256: str) -> None:

@@ -31,7 +31,7 @@ import numpy as np
 
 from loadgen_generic.backends import BackendSpec
 from loadgen_generic.errors import RequestError, RunError
-from loadgen_generic.seams import Batch
+from loadgen_generic.seams import Batch, Profiler
 from loadgen_generic.tensors import Array, ModelSignature, TensorSpec
 
 __all__ = ["FakeBackend"]
@@ -98,6 +98,13 @@ class FakeBackend:
 
     def notes(self) -> list[str]:
         return []
+
+    def profiler(self) -> Profiler:
+        raise RequestError(
+            "the fake backend has no operators, so there is nothing to profile.",
+            flag="profile",
+            remedy="Leave it out, or measure a model with --backend onnxruntime.",
+        )
 
     def confirm(self, model_sha256: str) -> None:
         pass

@@ -11,10 +11,11 @@ import onnxruntime as ort
 from loadgen_generic.backends import BackendSpec
 from loadgen_generic.backends.optimized import Configure, Loaded, load_optimized
 from loadgen_generic.backends.ortworkers import check_outputs, make_worker
+from loadgen_generic.backends.profiling import OperatorProfiler
 from loadgen_generic.backends.wire import external_weights, inputs_without_shape
 from loadgen_generic.elements import ELEMENTS
 from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError, plain_words
-from loadgen_generic.seams import Worker
+from loadgen_generic.seams import Profiler, Worker
 from loadgen_generic.tensors import Dim, ModelSignature, TensorSpec
 
 __all__ = ["OnnxRuntimeBackend", "resolve_provider"]
@@ -42,12 +43,7 @@ class OnnxRuntimeBackend:
 
     def load(self) -> ModelSignature:
         provider = resolve_provider(self._spec.execution_provider)
-        try:
-            self._opened = load_optimized(
-                self._spec, provider, lambda path, change: self._open(path, provider, change)
-            )
-        except Exception as error:
-            raise _explain(error, self._spec.model_path, provider) from error
+        self._opened = self._load(provider)
         session = self._opened.session
         started = session.get_providers()
         if not started or started[0] != provider:
@@ -60,7 +56,19 @@ class OnnxRuntimeBackend:
         check_outputs(session)
         return _signature(session, self._spec.model_path)
 
-    def _open(self, path: str, provider: str, change: Configure) -> ort.InferenceSession:
+    def _load(self, provider: str, *changes: Configure) -> Loaded:
+        """A session as asked for, from the optimised model where one is kept, with changes to
+        its options that leave the graph alone."""
+        try:
+            return load_optimized(
+                self._spec,
+                provider,
+                lambda path, change: self._open(path, provider, change, *changes),
+            )
+        except Exception as error:
+            raise _explain(error, self._spec.model_path, provider) from error
+
+    def _open(self, path: str, provider: str, *changes: Configure) -> ort.InferenceSession:
         options = ort.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = self._spec.intra_op_threads
@@ -70,7 +78,8 @@ class OnnxRuntimeBackend:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         for key, value in self._spec.options.items():
             options.add_session_config_entry(key, value)
-        change(options)
+        for change in changes:
+            change(options)
         # Without enable_fallback=0 the Python layer retries on the CPU and says so on stdout.
         return ort.InferenceSession(path, options, providers=[provider], enable_fallback=0)
 
@@ -98,6 +107,10 @@ class OnnxRuntimeBackend:
     def notes(self) -> list[str]:
         note = self._loaded().note
         return [note] if note else []
+
+    def profiler(self) -> Profiler:
+        provider = self.providers()[0]
+        return OperatorProfiler(lambda change: self._load(provider, change).session)
 
     def confirm(self, model_sha256: str) -> None:
         opened = self._loaded()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -36,4 +36,14 @@ class RunOptions(Options):
         description="keep LoadGen's trace and the latency of each sample (latencies.csv), and "
         "check LoadGen's statistics against them; costs 300 to 700 bytes on the disk and about a "
         "microsecond for each sample",
+    )
+    telemetry: Annotated[Literal["on", "off"], Option("Run", "CM_MLPERF_TELEMETRY")] = Field(
+        "on",
+        description="watch processors, memory, GPUs and some of the queries during the test, "
+        "from outside the measured process",
+    )
+    profile: Annotated[bool, Option("Run", "CM_MLPERF_PROFILE")] = Field(
+        False,
+        description="after the test, run the model once more under ONNX Runtime's profiler, and "
+        "show which operators take the time",
     )
