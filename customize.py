@@ -56,7 +56,7 @@ PLACEHOLDER = "given"  # stays in env of a value that a dependency's condition l
 SOURCES = Path(__file__).resolve().parent / "src"
 # What the harness imports.
 MODULES: tuple[str, ...] = ("ml_dtypes", "mlperf_loadgen", "numpy", "onnx", "onnxruntime")
-MODULES += ("psutil", "pydantic", "rich")
+MODULES += ("psutil", "pydantic", "rich", "vl_convert")
 
 # What ends or changes the text of `export KEY="value"` (or `set KEY=value`).
 UNSAFE = re.compile(r'["%^&|<>\r\n]' if os.name == "nt" else r'["$`\\\r\n]')

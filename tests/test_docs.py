@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from loadgen_generic.config import options
+from loadgen_generic.flags import parse_config
 
 ROOT = Path(__file__).resolve().parents[1]
 META: dict[str, Any] = yaml.safe_load((ROOT / "_cm.yaml").read_text(encoding="utf-8"))
@@ -36,6 +37,7 @@ def test_nothing_is_stale() -> None:
         ("README.md", "### Usage", "### Use"),
         ("_cm.yaml", "  ep: CM_MLPERF_EXECUTION_PROVIDER\n", ""),
         ("_cm.yaml", "CM_MODEL: demo", "CM_MODEL: demonstration"),
+        ("docs/generator.html", "Write the command", "Write a command"),
     ],
 )
 def test_a_change_by_hand_is_noticed_and_undone(
@@ -110,6 +112,15 @@ def test_cms_form_can_show_every_flag() -> None:
     assert positions == sorted(set(positions))
     assert min(positions) > 0
     assert "default" not in described["ep"], "the form passes defaults, and would undo _cuda"
+
+
+def test_cms_form_left_as_it_is_asks_for_nothing_wrong() -> None:
+    """The form passes what it shows: a default, or else the first of the choices."""
+    passed = {
+        flag: entry.get("default") or next(iter(entry.get("choices", [])), "")
+        for flag, entry in META["input_description"].items()
+    }
+    assert parse_config(passed) == parse_config({})
 
 
 def test_cms_form_can_show_every_variation() -> None:

@@ -79,8 +79,10 @@ def _input_description() -> Iterator[str]:
     yield "input_description:"
     for position, (name, option, field) in enumerate(_cm_options(), start=1):
         entry: dict[str, Any] = {"desc": describe(name, option, field)}
-        if choices(field):
-            entry["choices"] = list(choices(field))
+        listed = ("False", "True") if field.annotation is bool else choices(field)
+        if listed:
+            # CM's form takes the first choice where there is no default, and passes it.
+            entry["choices"] = list(listed) if default_of(field) else ["", *listed]
         if default_of(field) and name not in SET_BY_VARIATION:
             entry["default"] = default_of(field)
         entry["sort"] = position

@@ -1,4 +1,4 @@
-"""Write README.md and the generated blocks of _cm.yaml, or check that they are current."""
+"""Write README.md, docs/generator.html and the generated blocks of _cm.yaml, or check them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from pathlib import Path
 import yaml
 from cm_meta import renew_blocks
 from cm_page import page
+from generator import generator_page
 
 ROOT = Path(__file__).resolve().parent.parent
 META = ROOT / "_cm.yaml"
 README = ROOT / "README.md"
+GENERATOR = ROOT / "docs" / "generator.html"
 # What `make run` printed, recorded by hand when it changes.
 TRANSCRIPT = ROOT / "docs" / "transcript.txt"
 
@@ -26,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
 
     meta = renew_blocks(META.read_text(encoding="utf-8"))
     transcript = TRANSCRIPT.read_text(encoding="utf-8") if TRANSCRIPT.exists() else ""
-    wanted = {META: meta, README: page(yaml.safe_load(meta), transcript)}
+    parsed = yaml.safe_load(meta)
+    wanted = {META: meta, README: page(parsed, transcript), GENERATOR: generator_page(parsed)}
     stale = [path for path, text in wanted.items() if _read(path) != text]
     for path in stale:
         if not check:

@@ -113,6 +113,7 @@ def test_dependencies_by_default(cm: Cm) -> None:
         "get,generic-python-lib,_package.ml_dtypes",
         "get,generic-python-lib,_package.pydantic",
         "get,generic-python-lib,_package.rich",
+        "get,generic-python-lib,_package.vl-convert-python",
         "get,generic-python-lib,_package.mlcommons-loadgen",
         "get,generic-python-lib,_onnxruntime",
         "get,generic-python-lib,_onnx",

@@ -1,0 +1,162 @@
+"""What options say against each other, found by asking the schema.
+
+Nothing here knows a rule. Every option is tried alone and with every other one, and what
+:class:`BenchmarkConfig` refuses becomes a rule with its own words. A rule of the schema that
+takes three options to break, or depends on how large a number is, is not found this way,
+except for the one order of numbers in ORDERED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from loadgen_generic.config import SCENARIOS, BenchmarkConfig, options
+from loadgen_generic.option import Option, choices
+
+__all__ = ["Rule", "find_rules", "refusal"]
+
+# A value that passes, of the options that take no text of any kind.
+EXAMPLES = {
+    "dim": "NAME=2",
+    "shape": "NAME=2",
+    "value_range": "NAME=3:4",
+    "fill": "NAME=7",
+    "distribution": "NAME=normal",
+    "backend_options": "NAME=7",
+    "image_size": "11x12",
+    "image_mean": "0.11",
+    "image_scale": "0.12",
+}
+# The first has to be no more than the second.
+ORDERED = ("min_query_count", "max_query_count")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Options that contradict, unless what one of them needs is given.
+
+    Attributes:
+        given: option to the value that it has, ``*`` for any.
+        needs: option to the values of which one has to be there, ``*`` for any; empty where
+            nothing helps.
+        say: the schema's words, with ``{option}`` for the value of an option.
+    """
+
+    given: Mapping[str, str]
+    needs: Mapping[str, tuple[str, ...]]
+    say: str
+
+
+@dataclass(frozen=True)
+class _Try:
+    name: str
+    value: str
+    scenarios: frozenset[str]
+    chosen: bool  # whether this very value is meant, or any
+
+
+def find_rules() -> list[dict[str, Any]]:
+    """Every rule that can be found, as JSON holds it."""
+    tries = list(_tries())
+    examples = {one.name: one.value for one in reversed(tries)}
+    needs = {(one.name, one.value): rule for one in tries if (rule := _need(one, tries))}
+    rules = list(needs.values())
+    for first, second in combinations(tries, 2):
+        shared = first.scenarios & second.scenarios
+        if first.name == second.name or not shared:
+            continue
+        values = {"scenario": min(shared, key=SCENARIOS.index)}
+        values |= {first.name: first.value, second.name: second.value}
+        for one in (first, second):
+            if (one.name, one.value) in needs:
+                values = _helped(values, needs[one.name, one.value], examples)
+        said = refusal(values)
+        if said and not any(_broken(rule, values) for rule in rules):
+            rules.append(Rule(_given(first, second), {}, _with_places(said, first, second)))
+    return [asdict(rule) for rule in [*rules, _order()]]
+
+
+def refusal(values: Mapping[str, str]) -> str:
+    """What the schema says against these options together; empty if nothing."""
+    try:
+        BenchmarkConfig.model_validate(values)
+    except ValidationError as error:
+        (first, *_) = error.errors()
+        if first["loc"]:
+            raise ValueError(f"{first['loc']}: {first['msg']}") from None
+        return str(first["msg"]).removeprefix("Value error, ")
+    return ""
+
+
+def _tries() -> Iterator[_Try]:
+    for number, (name, option, field) in enumerate(options()):
+        if name == "scenario":
+            continue
+        where = frozenset(option.scenarios or SCENARIOS)
+        default = field.get_default(call_default_factory=True)
+        for choice in choices(field):
+            if choice != default:
+                yield _Try(name, choice, where, True)
+        if field.annotation is bool:
+            yield _Try(name, str(not default), where, True)
+        elif not choices(field):
+            yield _Try(name, _example(name, option, field, number), where, False)
+
+
+def _example(name: str, option: Option, field: FieldInfo, number: int) -> str:
+    """A legal value that no other option has, so that it is found in the schema's words."""
+    if name in EXAMPLES:
+        return EXAMPLES[name]
+    if "float" in str(field.annotation):
+        return f"0.{number}25"
+    return str(100 + number) if "int" in str(field.annotation) else f"{name}-file"
+
+
+def _need(one: _Try, tries: list[_Try]) -> Rule | None:
+    values = {"scenario": min(one.scenarios, key=SCENARIOS.index), one.name: one.value}
+    said = refusal(values)
+    if not said:
+        return None
+    needs: dict[str, tuple[str, ...]] = {}
+    for other in tries:
+        if other.name != one.name and not refusal(values | {other.name: other.value}):
+            needs[other.name] = (*needs.get(other.name, ()), other.value if other.chosen else "*")
+    return Rule(_given(one), needs, _with_places(said, one))
+
+
+def _helped(values: Mapping[str, str], rule: Rule, examples: Mapping[str, str]) -> dict[str, str]:
+    """The options with what they need, where nothing of it is there."""
+    needed = {n: examples[n] if many[0] == "*" else many[0] for n, many in rule.needs.items()}
+    return {**needed, **values}
+
+
+def _broken(rule: Rule, values: Mapping[str, str]) -> bool:
+    def has(name: str, wanted: str) -> bool:
+        return name in values and wanted in ("*", values[name])
+
+    helped = any(has(name, one) for name, many in rule.needs.items() for one in many)
+    return all(has(name, wanted) for name, wanted in rule.given.items()) and not helped
+
+
+def _given(*tries: _Try) -> dict[str, str]:
+    return {one.name: one.value if one.chosen else "*" for one in tries}
+
+
+def _with_places(said: str, *tries: _Try) -> str:
+    for one in tries:
+        for value in () if one.chosen else (one.value, one.value.replace("NAME=", "")):
+            said = said.replace(value, f"{{{one.name}}}")
+    return said.replace("NAME", "an input")
+
+
+def _order() -> Rule:
+    low, high = ORDERED
+    said = refusal({low: "222", high: "111"})
+    said = said.replace("222", f"{{{low}}}").replace("111", f"{{{high}}}")
+    return Rule({low: "*", high: f"<{{{low}}}"}, {}, said)
