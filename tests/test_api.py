@@ -16,6 +16,7 @@ import loadgen_generic
 from loadgen_generic import BenchmarkConfig, RequestError, Result, RunError, run
 from loadgen_generic.progress import Phase
 from loadgen_generic.results.result import read_result
+from loadgen_generic.telemetry.live import Glance
 
 
 @pytest.fixture
@@ -60,10 +61,10 @@ def test_an_observer_is_told(config: BenchmarkConfig) -> None:
         def note(self, text: str) -> None:
             self.notes.append(text)
 
-        def update(self, phase: Phase, answered: int, testing_sec: float) -> None:
-            self.phases.append(phase)
-            self.answered = max(self.answered, answered)
-            assert testing_sec == 0 or phase >= Phase.TESTING
+        def update(self, glance: Glance) -> None:
+            self.phases.append(glance.phase)
+            self.answered = max(self.answered, glance.answered)
+            assert glance.answered == 0 or glance.phase is Phase.TESTING
 
     watcher = Watcher()
     fields = {"backend": "fake", "backend_options": {"latency_us": "20000"}, "concurrency": 1}

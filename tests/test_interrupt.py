@@ -48,7 +48,8 @@ def endless(scenario: str) -> dict[str, object]:
 def interrupt(running: Running, number: signal.Signals) -> None:
     """Signal the command and check everything that a user could be left with."""
     directory = running.run_dir.parent
-    before = {path for path in running.run_dir.iterdir() if path.name != ".progress"}
+    working = {running.run_dir / name for name in (".progress", ".pulse")}
+    before = set(running.run_dir.iterdir()) - working
     assert running.family, "the measured process is a child of the command"
     sent = time.monotonic()
     running.process.send_signal(number)
@@ -63,6 +64,7 @@ def interrupt(running: Running, number: signal.Signals) -> None:
     assert "Traceback" not in outcome.stderr
     assert outcome.error["exit_code"] == 130
     assert before <= set(outcome.run_dir.iterdir()), "files already written stay"
+    assert not working & set(outcome.run_dir.iterdir())
     assert not (outcome.run_dir / "result.json").exists()
     assert not [path for path in directory.rglob("*") if path.name.startswith("core")]
 

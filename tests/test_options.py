@@ -147,6 +147,8 @@ PAIRS: dict[str, Pair] = {
     "warmup_queries": Pair(0, 2, {"warmup_queries": None}),
     "stall_timeout_sec": Pair(50, 60, {"stall_timeout_sec": None}),
     "trace": Pair(None, True, {"trace": (False, True)}),
+    "telemetry": Pair("on", "off", {"telemetry": None}),
+    "profile": Pair(None, True, {"profile": (False, True)}),
 }
 # Options that say which file is read or written, each with a test of its own below.
 PLACES = {"model_path", "model", "output_dir", "dataset"}

@@ -7,6 +7,7 @@ import re
 
 from loadgen_generic.progress import Phase
 from loadgen_generic.report.search_table import CampaignObserver
+from loadgen_generic.telemetry.live import Glance
 
 COLUMNS = ("trial", "load", "result")
 ROWS = [("1", "100 queries/s", "passed"), ("2", "200 queries/s", "[b]failed[/b]")]
@@ -22,8 +23,8 @@ def watch(stream: io.StringIO, quiet: bool = False) -> str:
         observer.table(COLUMNS, [])
         for done in range(len(ROWS) + 1):
             observer.table(COLUMNS, ROWS[:done])
-            observer.update(Phase.LOADING, 0, 0.0)
-            observer.update(Phase.TESTING, 50, 1.0)
+            observer.update(Glance(Phase.LOADING))
+            observer.update(Glance(Phase.TESTING, 1.0, 50))
         observer.note("[bold]a note[/bold]")
     return stream.getvalue()
 
@@ -48,6 +49,6 @@ def test_a_terminal_gets_a_table_and_a_live_line() -> None:
     assert "trial load result" in lines
     assert "1 100 queries/s passed" in lines
     assert "2 200 queries/s [b]failed[/b]" in lines
-    assert any("LoadGen test: 1 s, 50 samples" in line for line in lines)
+    assert any("testing: 1 s, 50 samples" in line for line in lines)
     assert "[bold]a note[/bold]" in lines
     assert lines[-2 if not lines[-1] else -1] == "2 200 queries/s [b]failed[/b]", "the table stays"

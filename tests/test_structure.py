@@ -40,6 +40,7 @@ FLOORS = {
     "models": 1,
     "graph": 1,
     "seams": 1,
+    "pulse": 1.5,
     "backends": 1.5,
     "samples": 1.5,
     "conf": 0.6,
@@ -52,6 +53,7 @@ FLOORS = {
     "assembly": 2.8,
     "feed": 2.9,
     "benchmark": 3,
+    "telemetry": 3.5,
     "child": 4,
     "supervisor": 4.1,
     "report": 5,
@@ -142,6 +144,8 @@ def test_no_circle_inside_a_room() -> None:
         ("mlperf_loadgen", {"loadgen"}),
         ("onnxruntime", {"backends"}),
         ("rich", {"report"}),
+        ("vl_convert", {"report"}),
+        ("pynvml", {"telemetry"}),
         ("optuna", {"campaigns"}),
         ("onnx", {"answers", "graph", "models", "samples"}),
     ],
@@ -196,4 +200,12 @@ def test_the_measured_process_is_light(tmp_path: Path) -> None:
     assert child.returncode == 0, child.stderr
     loaded = set(child.stderr.partition("LOADED ")[2].split())
     assert "mlperf_loadgen" in loaded
-    assert not loaded & {"rich", "onnx", "argparse", "onnxruntime", "loadgen_generic.cli"}
+    assert not loaded & {
+        "rich",
+        "onnx",
+        "argparse",
+        "onnxruntime",
+        "pynvml",
+        "vl_convert",
+        "loadgen_generic.cli",
+    }

@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from loadgen_generic import __version__
-from loadgen_generic.commands import add_compliance, add_submission
+from loadgen_generic.commands import (
+    add_compare,
+    add_compliance,
+    add_list,
+    add_report,
+    add_submission,
+)
 from loadgen_generic.commands.options import (
     Parser,
     add_options,
@@ -56,6 +62,9 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     _add_run(commands)
     _add_inspect(commands)
+    add_compare(commands)
+    add_report(commands)
+    add_list(commands)
     add_compliance(commands)
     add_submission(commands)
     return parser

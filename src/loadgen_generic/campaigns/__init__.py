@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from loadgen_generic import supervisor
 from loadgen_generic.campaigns.audience import Audience, SilentAudience
 from loadgen_generic.campaigns.peak import find_peak
 from loadgen_generic.campaigns.repeat import repeat
+from loadgen_generic.campaigns.reported import report_on
+from loadgen_generic.campaigns.reported import run as run_once
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.results.result import Result
 
@@ -41,8 +42,14 @@ def carry_out(config: BenchmarkConfig, audience: Audience | None = None) -> Outc
     """
     audience = audience or SilentAudience()
     if config.mode == "find_peak":
-        return Outcome(*find_peak(config, audience))
-    result = repeat(config, audience) if config.repeat > 1 else supervisor.run(config, audience)
+        outcome = Outcome(*find_peak(config, audience))
+        report_on(outcome.result)
+        return outcome
+    if config.repeat > 1:
+        result = repeat(config, audience)
+        report_on(result)
+    else:
+        result = run_once(config, audience)
     return Outcome(result, result.model_dump())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from loadgen_generic.child import Observer, SilentObserver
-from loadgen_generic.progress import Phase
+from loadgen_generic.telemetry.live import Glance
 
 __all__ = ["Audience", "OnlyProgress", "SilentAudience"]
 
@@ -38,5 +38,5 @@ class OnlyProgress:
         if self._notes:
             self._audience.note(text)
 
-    def update(self, phase: Phase, answered: int, testing_sec: float) -> None:
-        self._audience.update(phase, answered, testing_sec)
+    def update(self, glance: Glance) -> None:
+        self._audience.update(glance)

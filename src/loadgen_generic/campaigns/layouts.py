@@ -21,7 +21,7 @@ from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import LoadgenGenericError, RequestError
 from loadgen_generic.machine import available_cores
 from loadgen_generic.results.result import Result
-from loadgen_generic.results.verdict import format_value
+from loadgen_generic.results.wording import format_measured
 from loadgen_generic.runners.auto import layout_by_rule, wish_of
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.tensors import SamplePlan
@@ -178,7 +178,7 @@ class LayoutSearch:
         short, full = _by_length(journal.runs)
         ranked = self._best(full)
         chosen = ranked[0] if ranked else full[0]
-        value = format_value(chosen["value"], chosen["unit"]) if chosen["value"] else "no result"
+        value = format_measured(chosen["value"], chosen["unit"]) if chosen["value"] else "no result"
         if ranked:
             sentence = (
                 f"{_words(chosen['layout'])} is the best of {len(short)} layouts tried: {value} "
@@ -218,7 +218,7 @@ class LayoutSearch:
                 str(run["number"]),
                 _words(run["layout"]),
                 "full" if run["full"] else "short",
-                format_value(run["value"], run["unit"]) if run["value"] else "-",
+                format_measured(run["value"], run["unit"]) if run["value"] else "-",
                 told,
             )
 

@@ -22,6 +22,7 @@ _USUAL_PERCENTILE = 0.99
 _NOT_IN_SHORT = (
     "min_query_count",
     "official",
+    "profile",
     "save_outputs",
     "trace",
     "verify",

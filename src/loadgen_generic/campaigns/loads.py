@@ -15,7 +15,7 @@ from loadgen_generic.campaigns.strategy import Answer, Attempt, to_paste
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import LoadgenGenericError
 from loadgen_generic.results.result import Result, read_result
-from loadgen_generic.results.verdict import format_value
+from loadgen_generic.results.wording import format_measured
 
 __all__ = ["LoadSearch"]
 
@@ -107,7 +107,7 @@ class LoadSearch:
         return [self._cells(run) for run in runs]
 
     def _cells(self, run: Mapping[str, Any]) -> tuple[str, ...]:
-        latency = format_value(run["percentile_ns"], "ns") if run["percentile_ns"] else "-"
+        latency = format_measured(run["percentile_ns"], "ns") if run["percentile_ns"] else "-"
         return (
             str(run["number"]),
             f"{run['load']:.4g} {self._question.unit}",

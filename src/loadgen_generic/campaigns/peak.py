@@ -13,6 +13,7 @@ from loadgen_generic.campaigns.journal import Journal, open_journal
 from loadgen_generic.campaigns.keeping import kept
 from loadgen_generic.campaigns.layouts import LAYOUT_SCENARIOS, LayoutSearch
 from loadgen_generic.campaigns.loads import LoadSearch
+from loadgen_generic.campaigns.reported import run
 from loadgen_generic.campaigns.strategy import Strategy
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import InterruptedRunError, LoadgenGenericError, RequestError
@@ -21,7 +22,6 @@ from loadgen_generic.supervisor import (
     check_request,
     interruptible,
     requested,
-    run,
     run_name,
 )
 

@@ -16,7 +16,7 @@ from loadgen_generic.errors import RequestError
 from loadgen_generic.results.build import command_line
 from loadgen_generic.results.detail_log import DetailLog, read_detail_log
 from loadgen_generic.results.result import Result
-from loadgen_generic.results.verdict import format_value
+from loadgen_generic.results.wording import format_beside, format_value
 from loadgen_generic.supervisor import requested
 
 __all__ = ["Question", "question_of"]
@@ -196,7 +196,8 @@ class _MultiStream(_Common):
         why = "; ".join(result.invalid_reasons)
         measured = result.metric.value
         if not why and measured > bound_ns:
-            why = f"{format_value(measured, 'ns')} is over {format_value(bound_ns, 'ns')}"
+            reached = format_beside(measured, bound_ns, "ns")
+            why = f"{reached} is over {format_value(bound_ns, 'ns')}"
         load = float(result.config.effective["samples_per_query"])
         hopeless = load == self.least and bool(why)
         return _entry(result, full, load, why, hopeless) | {

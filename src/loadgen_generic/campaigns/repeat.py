@@ -14,12 +14,13 @@ from loadgen_generic.campaigns.audience import Audience, OnlyProgress
 from loadgen_generic.campaigns.fixing import one_run, same_test
 from loadgen_generic.campaigns.journal import Journal, entry_of, open_journal
 from loadgen_generic.campaigns.keeping import kept
+from loadgen_generic.campaigns.reported import run
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.results.bootstrap import CONFIDENCE, median_interval, spread
 from loadgen_generic.results.doubts import doubts_of_runs
 from loadgen_generic.results.result import Repetition, Result, read_result, write_json
-from loadgen_generic.results.verdict import format_value
-from loadgen_generic.supervisor import check_request, interruptible, requested, run, run_name
+from loadgen_generic.results.wording import format_measured
+from loadgen_generic.supervisor import check_request, interruptible, requested, run_name
 
 __all__ = ["REPEAT_FILE", "repeat"]
 
@@ -117,10 +118,10 @@ def _conclude(config: BenchmarkConfig, journal: Journal) -> Result:
 
 def _sentence(middle: Result, found: Repetition, reasons: list[str]) -> str:
     unit = middle.metric.unit
-    low, high = (format_value(value, unit) for value in found.interval)
+    low, high = (format_measured(value, unit, found.spread) for value in found.interval)
     text = (
         f"{'INVALID' if reasons else 'VALID'}: {middle.scenario} "
-        f"{format_value(found.median, unit)}, the median of {found.runs} runs "
+        f"{format_measured(found.median, unit, found.spread)}, the median of {found.runs} runs "
         f"({100 * found.confidence:g} % interval {low} to {high}, spread "
         f"{100 * found.spread:.2g} %)"
     )
@@ -134,7 +135,7 @@ def _entry(result: Result) -> dict[str, Any]:
 def _cells(run: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         str(run["number"]),
-        format_value(run["value"], run["unit"]),
+        format_measured(run["value"], run["unit"]),
         f"{run['duration_s']:.1f} s",
         "VALID" if run["valid"] else "INVALID",
     )

@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from loadgen_generic.progress import Phase
-from loadgen_generic.report.terminal import TerminalObserver
+from loadgen_generic.report.terminal import (
+    REFRESH_PER_SEC,
+    SPINNER_WIDTH,
+    TerminalObserver,
+    describe,
+)
 
 if TYPE_CHECKING:
     from rich.live import Live
 
     from loadgen_generic.results.result import Result
+    from loadgen_generic.telemetry.live import Glance
 
 __all__ = ["CampaignObserver", "print_campaign"]
 
@@ -25,7 +30,7 @@ class CampaignObserver(TerminalObserver):
         super().__init__(quiet, stream)
         self._columns: tuple[str, ...] = ()
         self._rows: list[tuple[str, ...]] = []
-        self._text = ""
+        self._glance: Glance | None = None
         self._table: Live | None = None
 
     def __enter__(self) -> CampaignObserver:  # noqa: PYI034 - Self is new in Python 3.11
@@ -38,7 +43,7 @@ class CampaignObserver(TerminalObserver):
         trace: TracebackType | None,
     ) -> None:
         if self._table is not None:
-            self._text = ""
+            self._glance = None
             self._refresh()
             self._table.stop()
         super().__exit__(kind, error, trace)
@@ -52,9 +57,9 @@ class CampaignObserver(TerminalObserver):
         for row in self._rows[shown:]:
             self.note(f"{self._columns[0]} {row[0]}: " + ", ".join(filter(None, row[1:])))
 
-    def update(self, phase: Phase, answered: int, testing_sec: float) -> None:
+    def update(self, glance: Glance) -> None:
         if self._live or not self._rows:  # a log has a line for each run as it ends
-            super().update(phase, answered, testing_sec)
+            super().update(glance)
 
     def note(self, text: str) -> None:
         if self._table is not None:
@@ -62,12 +67,12 @@ class CampaignObserver(TerminalObserver):
         else:
             super().note(text)
 
-    def _show(self, text: str) -> None:
-        self._text = text
+    def _show(self, glance: Glance) -> None:
+        self._glance = glance
         if self._rows:
             self._refresh()
         else:
-            super()._show(text)
+            super()._show(glance)
 
     def _refresh(self) -> None:
         from rich.console import Console, Group
@@ -82,10 +87,14 @@ class CampaignObserver(TerminalObserver):
         table = Table(*self._columns, box=None, pad_edge=False)
         for row in self._rows:
             table.add_row(*(Text(cell) for cell in row))
-        below = [Spinner("dots", Text(self._text))] if self._text else []
         if self._table is None:
-            self._table = Live(console=Console(file=self._stream), refresh_per_second=8)
+            console = Console(file=self._stream)
+            self._table = Live(console=console, refresh_per_second=REFRESH_PER_SEC)
             self._table.start()
+        below = []
+        if self._glance is not None:
+            width = self._table.console.width - SPINNER_WIDTH
+            below = [Spinner("dots", Text(describe(self._glance, width)))]
         self._table.update(Group(table, *below))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from loadgen_generic.results.result import Result, Statistics, Verification
+    from loadgen_generic.telemetry.live import Glance
 
-__all__ = ["TerminalObserver", "print_result"]
+__all__ = ["REFRESH_PER_SEC", "SPINNER_WIDTH", "TerminalObserver", "describe", "print_result"]
 
 _PHASES = {
     Phase.STARTING: "starting",
@@ -21,10 +23,15 @@ _PHASES = {
     Phase.CALIBRATING: "calibrating runner, workers, threads and batch",
     Phase.WARMING_UP: "warming up",
     Phase.PROBING: "probing the model's speed",
-    Phase.TESTING: "LoadGen test",
+    Phase.TESTING: "testing",
     Phase.VERIFYING: "looking at the answers",
     Phase.FINISHING: "finishing",
 }
+_FIRST_LINE_SEC = 2.0  # of a phase, in a log
+_LINE_EVERY_SEC = 10.0
+_LONG_SEC = 60.0  # after which a line a minute is enough
+REFRESH_PER_SEC = 4.0  # of the spinner, which takes processor time from what is measured
+SPINNER_WIDTH = 3
 _SHOWN_PERCENTILES = ("p50", "p90", "p99", "p99.9")
 
 
@@ -39,7 +46,10 @@ class TerminalObserver:
     def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
         self._quiet = quiet
-        self._live = not quiet and self._stream.isatty()
+        # A terminal that cannot move its cursor is a log.
+        dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+        self._live = not quiet and self._stream.isatty() and not dumb
+        self._next_sec = 0.0  # of the phase, when a log gets its next line
         self._status: Status | None = None
         self._phase: Phase | None = None
 
@@ -63,30 +73,67 @@ class TerminalObserver:
         else:
             print(text, file=self._stream, flush=True)
 
-    def update(self, phase: Phase, answered: int, testing_sec: float) -> None:
-        if not self._live:
-            if phase is not self._phase and phase is Phase.TESTING:
-                self.note("LoadGen test started")
-            self._phase = phase
-            return
-        text = _PHASES[phase]
-        if phase is Phase.TESTING and testing_sec > 0:
-            text += f": {testing_sec:.0f} s, {answered:,} samples, "
-            text += f"{answered / testing_sec:,.1f} samples/s"
-        self._show(text)
+    def update(self, glance: Glance) -> None:
+        if self._live:
+            self._show(glance)
+        else:
+            self._log(glance)
 
-    def _show(self, text: str) -> None:
+    def _log(self, glance: Glance) -> None:
+        """A line when the test starts, and now and then if anything takes long."""
+        if glance.phase is not self._phase:
+            self._phase, self._next_sec = glance.phase, _FIRST_LINE_SEC
+            if glance.phase is Phase.TESTING:
+                self.note("LoadGen test started")
+        elif glance.phase_sec >= self._next_sec:
+            step = _LINE_EVERY_SEC if glance.phase_sec < _LONG_SEC else _LONG_SEC
+            self._next_sec = step * (glance.phase_sec // step + 1)
+            self.note(describe(glance))
+
+    def _show(self, glance: Glance) -> None:
         if self._status is None:
             from rich.console import Console
             from rich.status import Status
 
-            self._status = Status(text, console=Console(file=self._stream))
+            console = Console(file=self._stream)
+            self._status = Status("", console=console, refresh_per_second=REFRESH_PER_SEC)
             self._status.start()
-        self._status.update(text)
+        self._status.update(describe(glance, self._status.console.width - SPINNER_WIDTH))
+
+
+def describe(glance: Glance, width: int | None = None) -> str:
+    """One look at a run in words.
+
+    Args:
+        width: characters on a line; what does not fit is left out from the end. None for all.
+    """
+    from loadgen_generic.results.wording import format_measured
+
+    text = _PHASES[glance.phase]
+    if glance.phase is not Phase.TESTING:
+        parts = [text] if glance.phase_sec < _FIRST_LINE_SEC else [f"{text}: {_sec(glance)}"]
+    else:
+        parts = [f"{text}: {_sec(glance)}", f"{glance.answered:,} {glance.unit}"]
+        if glance.rate is not None:
+            parts.append(f"{format_measured(glance.rate, '')}/s")
+        if glance.latency_ns is not None:
+            parts.append(f"{glance.percentile} {format_measured(glance.latency_ns, 'ns')}")
+        if glance.verdict:
+            parts.append(glance.verdict)
+    line = ", ".join(parts)
+    while width is not None and len(line) > width and len(parts) > 1:
+        parts.pop()
+        line = ", ".join(parts)
+    return line if width is None else line[:width]
+
+
+def _sec(glance: Glance) -> str:
+    return f"{glance.phase_sec:.0f} s"
 
 
 def print_result(result: Result, stream: TextIO | None = None) -> None:
     """The verdict, what was measured, and where the files are."""
+    from loadgen_generic.report.operators import operator_lines
     from loadgen_generic.results.glossary import explain
     from loadgen_generic.results.wording import format_value
 
@@ -122,6 +169,9 @@ def print_result(result: Result, stream: TextIO | None = None) -> None:
     print(result.verdict, file=out)
     for name, text in rows:
         print(f"  {name + ':':<10} {text}", file=out)
+    if result.profile is not None:
+        for line in operator_lines(result.profile):
+            print(f"  {line}", file=out)
     if terms := explain(result.verdict):
         print("  in other words:", file=out)
         for term, text in terms.items():

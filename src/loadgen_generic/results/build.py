@@ -14,6 +14,7 @@ from loadgen_generic.results.detail_log import ACCURACY_MODE, HEADLINES, DetailL
 from loadgen_generic.results.doubts import conditions_between, doubts_of_test
 from loadgen_generic.results.in_force import changed_settings, logged_settings
 from loadgen_generic.results.manifest import manifest
+from loadgen_generic.results.profile import PROFILE_FILE, Profile
 from loadgen_generic.results.result import (
     Accuracy,
     ConfigPair,
@@ -24,6 +25,7 @@ from loadgen_generic.results.result import (
     Verification,
 )
 from loadgen_generic.results.statistics import differences, recompute
+from loadgen_generic.results.telemetry import TELEMETRY_FILE
 from loadgen_generic.results.trace import read_trace, write_latencies
 from loadgen_generic.results.verdict import judge, judge_accuracy
 
@@ -101,6 +103,8 @@ def build_result(
         doubts=doubts_of_test(conditions) if conditions is not None else [],
         conditions=conditions,
         manifest=manifest(facts["model"]["path"]),
+        telemetry=facts.get("telemetry"),
+        profile=Profile(**facts["profile"]) if "profile" in facts else None,
     )
     return result, verdict.next_flags
 
@@ -149,7 +153,7 @@ def set_logs_aside(run_dir: Path, attempt: int) -> None:
     """Keep the logs of an attempt that was too short, out of the way of the next."""
     aside = run_dir / f"attempt-{attempt}"
     aside.mkdir()
-    for file in LOADGEN_LOGS.values():
+    for file in (*LOADGEN_LOGS.values(), TELEMETRY_FILE, PROFILE_FILE):
         if (run_dir / file).exists():
             (run_dir / file).rename(aside / file)
 

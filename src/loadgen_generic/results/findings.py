@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from loadgen_generic.early_stopping import min_queries
 from loadgen_generic.results.detail_log import DetailLog
-from loadgen_generic.results.wording import digits, format_value
+from loadgen_generic.results.wording import digits, format_measured, format_value
 
 __all__ = ["Finding", "findings", "percent", "too_long"]
 
@@ -112,11 +112,13 @@ def _over_bound(log: DetailLog) -> Iterator[Finding]:
     flags = {}
     arrived, completed = _rates(log)
     if fastest > bound:
-        reason += f"; even the fastest took {format_value(fastest, 'ns')}, so no rate can meet it"
+        reason += (
+            f"; even the fastest took {format_measured(fastest, 'ns')}, so no rate can meet it"
+        )
         flags["target_latency_ms"] = digits(_ROOM_FOR_BURSTS * fastest / 1e6, 2)
     elif _nobody_waited(latency):
         reason += (
-            f"; nine in ten took at most {format_value(latency['p90'], 'ns')} and did not wait, "
+            f"; nine in ten took at most {format_measured(latency['p90'], 'ns')} and did not wait, "
             "so these are slow by themselves and no rate can meet it"
         )
         flags["target_latency_ms"] = digits(latency["max"] * _MARGIN / 1e6, 3)
@@ -236,4 +238,4 @@ def _setting(log: DetailLog, name: str) -> float:
 
 
 def _rate(value: float) -> str:
-    return format_value(value, "queries/s")
+    return format_measured(value, "queries/s")

@@ -5,7 +5,8 @@ that changes what it means in the runs that had it, raises it. History:
 
 1  first version; since then ``accuracy``, ``verification`` and ``statistics``, null where they
    do not apply, and in accuracy runs, which are new, ``valid`` is null; in ``verification`` the
-   ``spot_`` fields, null where nothing was kept during the test; ``settings``, empty before.
+   ``spot_`` fields, null where nothing was kept during the test; ``settings``, empty before;
+   ``telemetry`` and ``profile``, null where they were not asked for and before.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from loadgen_generic.errors import RequestError
 from loadgen_generic.results.many_runs import Repetition, Search
+from loadgen_generic.results.profile import Profile
 from loadgen_generic.results.record import Record
+from loadgen_generic.results.telemetry import TelemetrySummary
 
 __all__ = [
     "RESULT_FILE",
@@ -197,6 +200,8 @@ class Result(Record):
         repeat: where ``--repeat`` asked for several runs; the rest is the median run's.
         search: of ``--mode find_peak``; the rest is the best load's test.
         statistics: where ``--trace`` asked for it, in performance mode.
+        telemetry: what was seen of the machine meanwhile; null with ``--telemetry off``.
+        profile: where ``--profile`` asked for it.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -229,6 +234,8 @@ class Result(Record):
     manifest: dict[str, Any] = Field(default_factory=dict)
     repeat: Repetition | None = None
     search: Search | None = None
+    telemetry: TelemetrySummary | None = None
+    profile: Profile | None = None
 
     @property
     def path(self) -> Path:
@@ -258,11 +265,16 @@ def read_result(path: Path) -> Result:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise RequestError(f"cannot read a result from {file}: {error.strerror}.") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no text
         raise RequestError(f"{file} is not a result: {error}.") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise RequestError(
             f"{file} has schema_version {version}; this package reads {SCHEMA_VERSION}."
         )
-    return Result.model_validate(content)
+    try:
+        return Result.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RequestError(f"{file} is damaged: {where}: {first['msg']}.") from None

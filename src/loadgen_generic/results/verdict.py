@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from loadgen_generic.results.detail_log import HEADLINES, DetailLog
 from loadgen_generic.results.findings import findings, percent, too_long
 from loadgen_generic.results.result import Accuracy
-from loadgen_generic.results.wording import format_value
+from loadgen_generic.results.wording import format_beside, format_measured, format_value
 
-__all__ = ["Verdict", "format_value", "judge", "judge_accuracy"]
+__all__ = ["Verdict", "judge", "judge_accuracy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +71,16 @@ def judge_accuracy(accuracy: Accuracy) -> Verdict:
 
 def _sentence(log: DetailLog, valid: bool, reasons: list[str]) -> str:
     headline = HEADLINES[log.scenario]
-    value = format_value(float(log.values.get(headline.key, 0)), headline.unit)
+    value = format_measured(float(log.values.get(headline.key, 0)), headline.unit)
     at = f"{percent(log):g}th percentile of latency"
     if log.scenario == "Offline":
         what = f"{value} over {log.samples} samples in {log.duration_sec:.1f} s"
     elif log.scenario == "Server":
-        bound = format_value(float(log.values["effective_target_latency_ns"]), "ns")
+        bound = float(log.values["effective_target_latency_ns"])
         measured = log.latency_ns().get(f"p{percent(log):g}")
-        reached = f" ({format_value(measured, 'ns')})" if measured else ""
-        what = f"{value} with the {at}{reached} {'within' if valid else 'against'} {bound}"
+        reached = f" ({format_beside(measured, bound, 'ns')})" if measured else ""
+        against = f"{'within' if valid else 'against'} {format_value(bound, 'ns')}"
+        what = f"{value} with the {at}{reached} {against}"
     else:
         size = int(log.values.get("effective_samples_per_query", 1))
         query = f" for queries of {size} samples" if log.scenario == "MultiStream" else ""

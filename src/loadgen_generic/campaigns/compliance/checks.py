@@ -16,7 +16,7 @@ from pathlib import Path
 from loadgen_generic.errors import RunError
 from loadgen_generic.results.build import LOADGEN_LOGS
 from loadgen_generic.results.detail_log import HEADLINES, DetailLog, read_detail_log
-from loadgen_generic.results.wording import format_value
+from loadgen_generic.results.wording import format_measured
 
 __all__ = ["Check", "answers_in", "check_test01", "check_test04"]
 
@@ -192,7 +192,7 @@ def _compared(test: str, reference: DetailLog, tested: DetailLog) -> Check:
             "repeated sample is answered from a cache, which MLPerf forbids."
         )
     sentence = (
-        f"{format_value(now, headline.unit)} against {format_value(before, headline.unit)}: "
+        f"{format_measured(now, headline.unit)} against {format_measured(before, headline.unit)}: "
         f"{100 * abs(ratio - 1):.2g} % {more if ratio >= 1 else less} than in the performance "
         f"run; {allowed}."
     )

@@ -37,12 +37,13 @@ from loadgen_generic.campaigns.compliance.verification import keep_verification
 from loadgen_generic.campaigns.fixing import one_run, same_test
 from loadgen_generic.campaigns.journal import Journal, entry_of, open_journal
 from loadgen_generic.campaigns.keeping import kept
+from loadgen_generic.campaigns.reported import run
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError, RunError
 from loadgen_generic.results.result import Result, read_result, write_text
-from loadgen_generic.results.wording import format_value
+from loadgen_generic.results.wording import format_measured
 from loadgen_generic.settings import duration_sec
-from loadgen_generic.supervisor import check_request, interruptible, requested, run, run_name
+from loadgen_generic.supervisor import check_request, interruptible, requested, run_name
 
 __all__ = ["ACCURACY", "AUDITS", "COMPLIANCE_FILE", "PERFORMANCE", "Compliance", "compliance"]
 
@@ -59,7 +60,7 @@ _NOT_HERE = {
     "save_outputs": "it is for a single accuracy run",
 }
 # What an accuracy run has no use for.
-_OF_SPEED = ("trace", "verify_fraction", "send_answers")
+_OF_SPEED = ("profile", "trace", "verify_fraction", "send_answers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Compliance:
 
     def runs_in_words(self) -> str:
         performance = self.runs["performance"]
-        value = format_value(performance.metric.value, performance.metric.unit)
+        value = format_measured(performance.metric.value, performance.metric.unit)
         return f"{performance.scenario}, {value}"
 
     def document(self) -> dict[str, Any]:
@@ -245,7 +246,7 @@ def _length(config: BenchmarkConfig, journal: Journal) -> str:
 def _cells(run: Mapping[str, Any]) -> tuple[str, ...]:
     return (
         run["name"],
-        format_value(run["value"], run["unit"]),
+        format_measured(run["value"], run["unit"]),
         # Of an accuracy run it is the time of the last set of samples alone.
         f"{run['duration_s']:.1f} s" if run["valid"] is not None else "",
         {True: "VALID", False: "INVALID", None: ""}[run["valid"]],

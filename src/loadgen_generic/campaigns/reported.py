@@ -1,0 +1,39 @@
+"""A run and the page that shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from loadgen_generic import supervisor
+from loadgen_generic.child import Observer
+from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.errors import RunError
+from loadgen_generic.report.writing import REPORT_FILE, write_report
+from loadgen_generic.results.result import Result
+
+__all__ = ["report_on", "run"]
+
+
+def run(
+    config: BenchmarkConfig, observer: Observer | None = None, run_dir: Path | None = None
+) -> Result:
+    """As :func:`supervisor.run`, with ``report.html`` beside ``result.json``."""
+    result = supervisor.run(config, observer, run_dir)
+    report_on(result)
+    return result
+
+
+def report_on(result: Result) -> None:
+    """Write the page of a result that is on the disk.
+
+    Raises:
+        RunError: it cannot be written; the result stands.
+    """
+    try:
+        write_report(result.path.parent)
+    except OSError as error:
+        raise RunError(
+            f"the result is in {result.path}, but {REPORT_FILE} cannot be written beside it: "
+            f"{error.strerror or error}. Make room, then run loadgen-generic report "
+            f"{result.path.parent}."
+        ) from None
