@@ -1,0 +1,25 @@
+"""All charts of a run, in the order of the page."""
+
+from __future__ import annotations
+
+from loadgen_generic.report.page.chart import Chart
+from loadgen_generic.report.page.latency import latency_charts
+from loadgen_generic.report.page.load import load_charts, machine_charts
+from loadgen_generic.report.page.operators import operator_charts
+from loadgen_generic.report.page.trials import trial_charts
+from loadgen_generic.report.reading.figures import Figures
+
+__all__ = ["charts_of"]
+
+
+def charts_of(figures: Figures) -> tuple[list[Chart], list[str]]:
+    """The charts, and a sentence for each that one would expect and that is not there."""
+    trials, lost = trial_charts(figures)
+    charts = [
+        *trials,
+        *latency_charts(figures),
+        *load_charts(figures),
+        *machine_charts(figures),
+        *operator_charts(figures),
+    ]
+    return charts, [*figures.missing, *lost]
