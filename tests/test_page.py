@@ -20,7 +20,7 @@ from loadgen_generic.report.page import write_page, write_png
 from loadgen_generic.report.page.charts import charts_of
 from loadgen_generic.report.page.markup import asset
 from loadgen_generic.report.reading.figures import Figures
-from loadgen_generic.report.writing import write_report
+from loadgen_generic.report.writing import REPORT_FILE
 from loadgen_generic.results.detail_log import HEADLINES
 from loadgen_generic.results.profile import OperatorTime, Profile
 
@@ -170,13 +170,10 @@ def test_a_page_says_what_the_run_found(
     ],
 )
 def test_the_page_of_a_real_run(
-    scenario: str, charts: set[str], command: Command, cache: Path, chromium: Browser
+    scenario: str, charts: set[str], command: Command, chromium: Browser
 ) -> None:
     result = command.fake("latency_us=300", scenario=scenario, loadgen_duration_sec=0.7).result
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOADGEN_GENERIC_CACHE", str(cache))
-        page_file = write_report(Path(result.output_dir))
-    with opened(chromium, page_file) as watched:
+    with opened(chromium, Path(result.output_dir) / REPORT_FILE) as watched:
         page = drawn(watched.page)
         headline = page.locator("#headline")
         assert float(headline.get_attribute("data-value") or "") == result.metric.value

@@ -32,6 +32,7 @@ FLOORS = {
     "conditions": 0.1,
     "": 0.5,  # the package itself; what else it names it resolves on first use
     "values": 0.3,
+    "wording": 0,
     "tensors": 0.5,
     "shapes": 0.6,
     "config": 0.65,

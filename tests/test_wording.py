@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadgen_generic.results.wording import format_beside, format_measured, format_value
+from loadgen_generic.wording import format_beside, format_measured, format_value
 
 SIZES = {"s": 1e9, "ms": 1e6, "us": 1e3, "ns": 1.0}
 

@@ -71,6 +71,8 @@ class _Story:
             match message.pop("event"):
                 case "note":
                     note(message["text"])
+                    # What is said before the facts stands in them.
+                    self.facts.get("notes", []).append(message["text"])
                 case "facts":
                     self.facts = message
                 case "conditions" | "answers" | "profile" as name:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -45,13 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed, unknown = _parser().parse_known_args(arguments)
         if unknown:
             raise unknown_words(unknown, parsed.name, parsed.known)
-        return int(parsed.command(parsed))
+        code = int(parsed.command(parsed))
+        sys.stdout.flush()
+        return code
     except LoadgenGenericError as error:
         print(f"loadgen-generic: error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("loadgen-generic: interrupted", file=sys.stderr)
         return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read standard output has had enough; Python would complain again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return RunError.exit_code
 
 
 def _parser() -> Parser:

@@ -29,9 +29,9 @@ PULSE_FILE = ".pulse"
 _WORD = 8
 _HEADER = 8 * _WORD
 _ROW = struct.Struct("=5q")
-# At 400 rows/s, what is written while the supervisor does not get to run for twenty seconds.
+# At 200 rows/s, what is written while the supervisor does not get to run for forty seconds.
 _CAPACITY = 8192
-_ROWS_PER_SEC = 400
+_ROWS_PER_SEC = 200
 _MOST_ROWS = 50_000
 
 Row = tuple[int, int, int, int, int]

@@ -43,11 +43,11 @@ def carry_out(config: BenchmarkConfig, audience: Audience | None = None) -> Outc
     audience = audience or SilentAudience()
     if config.mode == "find_peak":
         outcome = Outcome(*find_peak(config, audience))
-        report_on(outcome.result)
+        report_on(outcome.result, audience)
         return outcome
     if config.repeat > 1:
         result = repeat(config, audience)
-        report_on(result)
+        report_on(result, audience)
     else:
         result = run_once(config, audience)
     return Outcome(result, result.model_dump())

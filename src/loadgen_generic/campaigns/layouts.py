@@ -21,10 +21,10 @@ from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import LoadgenGenericError, RequestError
 from loadgen_generic.machine import available_cores
 from loadgen_generic.results.result import Result
-from loadgen_generic.results.wording import format_measured
 from loadgen_generic.runners.auto import layout_by_rule, wish_of
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.tensors import SamplePlan
+from loadgen_generic.wording import format_measured
 
 __all__ = ["LAYOUT_SCENARIOS", "MOST_SHORT", "LayoutSearch"]
 

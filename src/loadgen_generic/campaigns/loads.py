@@ -15,7 +15,7 @@ from loadgen_generic.campaigns.strategy import Answer, Attempt, to_paste
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import LoadgenGenericError
 from loadgen_generic.results.result import Result, read_result
-from loadgen_generic.results.wording import format_measured
+from loadgen_generic.wording import format_measured
 
 __all__ = ["LoadSearch"]
 

@@ -16,8 +16,8 @@ from loadgen_generic.errors import RequestError
 from loadgen_generic.results.build import command_line
 from loadgen_generic.results.detail_log import DetailLog, read_detail_log
 from loadgen_generic.results.result import Result
-from loadgen_generic.results.wording import format_beside, format_value
 from loadgen_generic.supervisor import requested
+from loadgen_generic.wording import format_beside, format_measured, format_value
 
 __all__ = ["Question", "question_of"]
 
@@ -140,7 +140,7 @@ class _Server(_Common):
             )
         growing = _growing(log)
         if not why and growing:
-            why = f"the queue grew: {result.metric.value:.4g} queries/s were completed"
+            why = f"the queue grew: {format_measured(result.metric.value, 'queries/s')} were completed"
         hopeless = bool(why) and result.latency_ns.get("min", 0) > bound_ns
         return _entry(result, full, rate, why, hopeless) | {
             "over_share": share,

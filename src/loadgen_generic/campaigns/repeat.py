@@ -19,8 +19,8 @@ from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.results.bootstrap import CONFIDENCE, median_interval, spread
 from loadgen_generic.results.doubts import doubts_of_runs
 from loadgen_generic.results.result import Repetition, Result, read_result, write_json
-from loadgen_generic.results.wording import format_measured
 from loadgen_generic.supervisor import check_request, interruptible, requested, run_name
+from loadgen_generic.wording import format_measured
 
 __all__ = ["REPEAT_FILE", "repeat"]
 
@@ -123,7 +123,7 @@ def _sentence(middle: Result, found: Repetition, reasons: list[str]) -> str:
         f"{'INVALID' if reasons else 'VALID'}: {middle.scenario} "
         f"{format_measured(found.median, unit, found.spread)}, the median of {found.runs} runs "
         f"({100 * found.confidence:g} % interval {low} to {high}, spread "
-        f"{100 * found.spread:.2g} %)"
+        f"{format_measured(100 * found.spread, '%', 0.1)})"
     )
     return text + (f", but {'; '.join(reasons)}." if reasons else ".")
 

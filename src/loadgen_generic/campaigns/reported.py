@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from loadgen_generic import supervisor
-from loadgen_generic.child import Observer
+from loadgen_generic.child import Observer, SilentObserver
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RunError
 from loadgen_generic.report.writing import REPORT_FILE, write_report
@@ -18,19 +18,20 @@ def run(
     config: BenchmarkConfig, observer: Observer | None = None, run_dir: Path | None = None
 ) -> Result:
     """As :func:`supervisor.run`, with ``report.html`` beside ``result.json``."""
+    observer = observer or SilentObserver()
     result = supervisor.run(config, observer, run_dir)
-    report_on(result)
+    report_on(result, observer)
     return result
 
 
-def report_on(result: Result) -> None:
+def report_on(result: Result, observer: Observer) -> None:
     """Write the page of a result that is on the disk.
 
     Raises:
         RunError: it cannot be written; the result stands.
     """
     try:
-        write_report(result.path.parent)
+        write_report(result.path.parent, observer.note)
     except OSError as error:
         raise RunError(
             f"the result is in {result.path}, but {REPORT_FILE} cannot be written beside it: "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +20,6 @@ __all__ = ["add_report"]
 _FORMATS = ("html", "md", "csv", "json", "png")
 _NOT_TEXT = ("html", "png")
 _STDOUT = "-"
-# Silence for longer than this would leave people wondering.
-_FIRST_WORD_SEC, _NEXT_WORD_SEC = 2.0, 5.0
 _EPILOG = """\
 examples:
   loadgen-generic report results/*                 report.html in each run's directory
@@ -155,23 +152,13 @@ def _check_free(path: Path, force: bool) -> None:
 
 
 def _read(directory: Path, quiet: bool) -> Figures:
-    from loadgen_generic.report.reading import read_figures
+    from loadgen_generic.report.writing import read_aloud
 
-    begin = time.monotonic()
-    next_word = begin + _FIRST_WORD_SEC
+    def note(text: str) -> None:
+        if not quiet:
+            print(text, file=sys.stderr, flush=True)
 
-    def told(done: int, size: int) -> None:
-        nonlocal next_word
-        if not quiet and time.monotonic() >= next_word:
-            next_word = time.monotonic() + _NEXT_WORD_SEC
-            print(
-                f"reading the trace in {directory}: {100 * done / size:.0f} % of "
-                f"{size / 1e9:.1f} GB",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    return read_figures(directory, told)
+    return read_aloud(directory, note)
 
 
 def _write(figures: Figures, path: Path, parsed: argparse.Namespace) -> None:

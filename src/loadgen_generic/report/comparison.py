@@ -11,7 +11,7 @@ from loadgen_generic.report.tables import console_for, print_table, printable
 from loadgen_generic.results.bootstrap import spread
 from loadgen_generic.results.comparison import Against, Change, Comparison, Side
 from loadgen_generic.results.comparison.wording import change_in_words, interval_in_words
-from loadgen_generic.results.wording import digits, format_measured
+from loadgen_generic.wording import digits, format_measured
 
 __all__ = [
     "NUMBERS",

@@ -18,7 +18,7 @@ from loadgen_generic.report.comparison import (
 from loadgen_generic.report.strip_chart import Strip, strip_chart
 from loadgen_generic.results.comparison import Comparison
 from loadgen_generic.results.result import write_text
-from loadgen_generic.results.wording import format_measured
+from loadgen_generic.wording import format_measured
 
 __all__ = ["write_comparison"]
 

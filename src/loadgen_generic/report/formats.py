@@ -19,7 +19,7 @@ from loadgen_generic.results.detail_log import HEADLINES
 from loadgen_generic.results.glossary import explain
 from loadgen_generic.results.record import Record
 from loadgen_generic.results.result import Metric, Result
-from loadgen_generic.results.wording import format_beside, format_measured, format_value
+from loadgen_generic.wording import format_beside, format_measured, format_value
 
 __all__ = ["DOCUMENT_VERSION", "document", "markdown", "table"]
 

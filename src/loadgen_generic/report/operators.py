@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadgen_generic.results.profile import OperatorTime, Profile
-from loadgen_generic.results.wording import format_measured
+from loadgen_generic.wording import format_measured
 
 __all__ = ["operator_lines", "slowest_kinds"]
 

@@ -107,7 +107,7 @@ def describe(glance: Glance, width: int | None = None) -> str:
     Args:
         width: characters on a line; what does not fit is left out from the end. None for all.
     """
-    from loadgen_generic.results.wording import format_measured
+    from loadgen_generic.wording import format_measured
 
     text = _PHASES[glance.phase]
     if glance.phase is not Phase.TESTING:
@@ -134,13 +134,14 @@ def _sec(glance: Glance) -> str:
 def print_result(result: Result, stream: TextIO | None = None) -> None:
     """The verdict, what was measured, and where the files are."""
     from loadgen_generic.report.operators import operator_lines
+    from loadgen_generic.report.writing import REPORT_FILE
     from loadgen_generic.results.glossary import explain
-    from loadgen_generic.results.wording import format_value
+    from loadgen_generic.wording import format_measured
 
     out = stream or sys.stdout
     effective = result.config.effective
     latency = ", ".join(
-        f"{name} {format_value(result.latency_ns[name], 'ns')}"
+        f"{name} {format_measured(result.latency_ns[name], 'ns')}"
         for name in _SHOWN_PERCENTILES
         if name in result.latency_ns
     )
@@ -151,6 +152,8 @@ def print_result(result: Result, stream: TextIO | None = None) -> None:
         f"batch {effective['batch_size']}, {provider}"
     )
     rows = [("result", str(result.path))]
+    if (page := result.path.with_name(REPORT_FILE)).is_file():
+        rows.append(("report", str(page)))
     if result.scenario != "Offline" and latency:
         rows.insert(0, ("latency", latency))
     rows.insert(

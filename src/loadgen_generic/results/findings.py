@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from loadgen_generic.early_stopping import min_queries
 from loadgen_generic.results.detail_log import DetailLog
-from loadgen_generic.results.wording import digits, format_measured, format_value
+from loadgen_generic.wording import digits, format_measured, format_value
 
 __all__ = ["Finding", "findings", "percent", "too_long"]
 

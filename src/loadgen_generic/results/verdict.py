@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from loadgen_generic.results.detail_log import HEADLINES, DetailLog
 from loadgen_generic.results.findings import findings, percent, too_long
 from loadgen_generic.results.result import Accuracy
-from loadgen_generic.results.wording import format_beside, format_measured, format_value
+from loadgen_generic.wording import format_beside, format_measured, format_value
 
 __all__ = ["Verdict", "judge", "judge_accuracy"]
 

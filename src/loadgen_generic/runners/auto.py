@@ -11,12 +11,9 @@ from loadgen_generic.errors import RequestError
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.probe import measure_burst, measure_stream
 from loadgen_generic.seams import Runner
-from loadgen_generic.settings import (
-    SERVER_LEAST_LATENCY_SEC,
-    duration_sec,
-    samples_per_query,
-)
+from loadgen_generic.settings import SERVER_LEAST_LATENCY_SEC, duration_sec, samples_per_query
 from loadgen_generic.tensors import SamplePlan
+from loadgen_generic.wording import format_measured
 
 __all__ = [
     "LARGEST_BATCH_BYTES",
@@ -294,6 +291,6 @@ def _reason(best: Layout, rates: dict[Layout, float]) -> str:
     next_best = max((layout for layout in rates if layout != best), key=rates.__getitem__)
     how = "fastest" if rates[best] > rates[next_best] else "as fast as any"
     return (
-        f"{how} of {len(rates)} layouts tried: {rates[best]:.4g} samples/s, "
-        f"next {next_best} with {rates[next_best]:.4g}"
+        f"{how} of {len(rates)} layouts tried: {format_measured(rates[best], 'samples/s')}, "
+        f"next {next_best} with {format_measured(rates[next_best], 'samples/s')}"
     )

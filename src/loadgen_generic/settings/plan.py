@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.early_stopping import min_queries
@@ -19,7 +19,8 @@ from loadgen_generic.settings.counts import (
 )
 from loadgen_generic.settings.rules import checked_sample_set
 from loadgen_generic.settings.server import server_target
-from loadgen_generic.settings.words import SLOWEST_QUERY_SEC, about, digits, too_slow
+from loadgen_generic.settings.words import SLOWEST_QUERY_SEC, about, too_slow
+from loadgen_generic.wording import digits
 
 __all__ = ["TestSettings", "needs_probe", "plan_settings"]
 
@@ -106,6 +107,7 @@ def plan_settings(
         RequestError: the numbers together cannot make a test.
     """
     scenario = config.scenario
+    estimate = _rounded(estimate) if estimate else None
     duration = duration_sec(config)
     per_query = samples_per_query(config)
     percentile = config.target_latency_percentile or DEFAULT_PERCENTILE.get(scenario, 99.0)
@@ -176,6 +178,11 @@ def plan_settings(
     )
 
 
+def _rounded(estimate: Estimate) -> Estimate:
+    """With the digits that a short probe supports, so that the arithmetic can be followed."""
+    return Estimate(*(float(digits(value, 3)) for value in astuple(estimate)))
+
+
 def _accuracy_notes(config: BenchmarkConfig, distinct_samples: int) -> list[str]:
     sizes = ("samples", "loadgen_duration_sec", "min_query_count", "max_query_count")
     given = [f"--{name}" for name in sizes if getattr(config, name) is not None]
@@ -209,7 +216,7 @@ def _check_latency(config: BenchmarkConfig, latency: float, duration: float) -> 
 def _length(
     count: int, fewest: int, rate: float, percentile: float, config: BenchmarkConfig
 ) -> str:
-    took = f"about {count / rate:.0f} s at {digits(rate)} queries/s"
+    took = f"about {count / rate:.0f} s at {digits(rate, 3)} queries/s"
     if count > fewest:
         return f"{count} queries, {took}"
     if config.samples or config.min_query_count or config.max_query_count:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.seams import Estimate
-from loadgen_generic.settings.words import SLOWEST_QUERY_SEC, digits, round_down, too_slow
+from loadgen_generic.settings.words import SLOWEST_QUERY_SEC, round_down, too_slow
+from loadgen_generic.wording import digits
 
 __all__ = ["SERVER_LEAST_LATENCY_SEC", "server_target"]
 

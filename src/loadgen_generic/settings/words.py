@@ -6,15 +6,10 @@ import math
 
 from loadgen_generic.errors import RequestError
 
-__all__ = ["SLOWEST_QUERY_SEC", "about", "digits", "round_down", "too_slow"]
+__all__ = ["SLOWEST_QUERY_SEC", "about", "round_down", "too_slow"]
 
 # Far beyond this LoadGen's nanoseconds overflow.
 SLOWEST_QUERY_SEC = 86400.0
-
-
-def digits(value: float) -> str:
-    """Three or more digits, and no exponent for what is large."""
-    return f"{value:.1f}".removesuffix(".0") if value >= 10 else f"{value:.4g}"
 
 
 def round_down(value: float) -> float:

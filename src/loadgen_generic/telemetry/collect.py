@@ -28,6 +28,11 @@ from loadgen_generic.telemetry.throughput import Throughput
 
 __all__ = ["Collector"]
 
+# A short test is looked at as often as the caller comes; a longer one does not need that.
+_SHORT_NS, _PAUSE_NS = 2_000_000_000, 250_000_000
+# Drawing all of a schedule while the test runs costs 30 ns a query; above this rate it waits for
+# the end.
+_MOST_DRAWN_PER_SEC = 20_000
 # Of a test that was over before anybody looked.
 _NOTHING = Sampled(0.0, 0.0, [], None, None, None, [])
 _OTHER_SCHEDULE = (
@@ -58,26 +63,30 @@ class Collector:
         self._cpu_sec = 0.0
         self._stopped = False
         self._effective: Mapping[str, Any] = {}
-        self._begin_ns = self._sampler_began_ns = self._lost = self._answered = 0
+        self._begin_ns = self._sampler_began_ns = self._looked_ns = 0
+        self._lost = self._answered = 0
 
     def look(self, answered: int, effective: Mapping[str, Any]) -> None:
-        """Fetch what is new; the first call starts the sampler.
+        """Fetch what is new, now and then; the first call starts the sampler.
 
         Args:
             answered: samples so far.
             effective: the configuration in force.
         """
-        before = time.thread_time()
+        before, now_ns = time.thread_time(), time.perf_counter_ns()
         if self._reader is None:
             self._reader = PulseReader(self._file)
             self._sampler.start()
-            self._sampler_began_ns = time.perf_counter_ns()
-        self._throughput.add(time.perf_counter_ns(), answered)
+            self._sampler_began_ns = now_ns
+        elif now_ns - self._looked_ns < _PAUSE_NS and now_ns - self._sampler_began_ns > _SHORT_NS:
+            return
+        self._looked_ns = now_ns
+        self._throughput.add(now_ns, answered)
         self._fetch(effective)
         self._cpu_sec += time.thread_time() - before
 
     def latencies(self) -> Latencies | None:
-        """Of the queries that were timed so far."""
+        """Of the queries that were timed so far; empty where they cannot be told before the end."""
         return self._timed.latencies if self._timed is not None else None
 
     def stop(self, answered: int, effective: Mapping[str, Any]) -> None:
@@ -163,10 +172,11 @@ class Collector:
         assert self._reader is not None
         begin_ns, every = self._reader.begin_ns(), self._reader.every
         if self._timed is None and begin_ns and effective:
-            schedule = None
-            if every and effective["scenario"] == "Server":
-                schedule = Schedule(effective["loadgen_seeds"][2], effective["target_qps"], every)
-            self._timed = Timed(every, begin_ns, schedule)
+            schedule, rate = None, effective["target_qps"]
+            server = effective["scenario"] == "Server"
+            if every and server and rate <= _MOST_DRAWN_PER_SEC:
+                schedule = Schedule(effective["loadgen_seeds"][2], rate, every)
+            self._timed = Timed(every, begin_ns, schedule, known_late=server and not schedule)
         if self._timed is not None:
             self._timed.add(self._reader.fetch())
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from loadgen_generic.progress import Phase
-from loadgen_generic.results.wording import format_value
 from loadgen_generic.telemetry.queries import Latencies
+from loadgen_generic.wording import format_value
 
 __all__ = ["Glance", "Live"]
 

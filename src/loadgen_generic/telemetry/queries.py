@@ -50,10 +50,18 @@ class Timed:
         every: one query in so many is timed by the measured process.
         begin_ns: when the first query was issued.
         schedule: of the queries in Server; None elsewhere.
+        known_late: whether it is known at the end only when the queries were due.
     """
 
-    def __init__(self, every: int, begin_ns: int = 0, schedule: Schedule | None = None) -> None:
+    def __init__(
+        self,
+        every: int,
+        begin_ns: int = 0,
+        schedule: Schedule | None = None,
+        known_late: bool = False,
+    ) -> None:
         self.every = every
+        self._known_late = known_late
         self.latencies = Latencies()
         self._begin_ns, self._schedule = begin_ns, schedule
         self._early_ns = 0  # how much earlier than due the earliest seems to be issued
@@ -68,7 +76,8 @@ class Timed:
                 late_ns = issued_ns - self._begin_ns - schedule.due_ns(number)
                 self._early_ns = min(self._early_ns, late_ns)
                 latency_ns += late_ns - self._early_ns
-            self.latencies.add(latency_ns)
+            if not self._known_late:
+                self.latencies.add(latency_ns)
             if number % spacing == 0:
                 self._kept.extend(row)
         # A test can turn out far longer than was expected.

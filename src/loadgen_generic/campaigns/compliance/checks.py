@@ -16,7 +16,7 @@ from pathlib import Path
 from loadgen_generic.errors import RunError
 from loadgen_generic.results.build import LOADGEN_LOGS
 from loadgen_generic.results.detail_log import HEADLINES, DetailLog, read_detail_log
-from loadgen_generic.results.wording import format_measured
+from loadgen_generic.wording import format_measured
 
 __all__ = ["Check", "answers_in", "check_test01", "check_test04"]
 

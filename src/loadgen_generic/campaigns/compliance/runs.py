@@ -41,9 +41,9 @@ from loadgen_generic.campaigns.reported import run
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError, RunError
 from loadgen_generic.results.result import Result, read_result, write_text
-from loadgen_generic.results.wording import format_measured
 from loadgen_generic.settings import duration_sec
 from loadgen_generic.supervisor import check_request, interruptible, requested, run_name
+from loadgen_generic.wording import format_measured
 
 __all__ = ["ACCURACY", "AUDITS", "COMPLIANCE_FILE", "PERFORMANCE", "Compliance", "compliance"]
 

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from loadgen_generic.report.history.past import Past, moment
 from loadgen_generic.report.tables import console_for, print_table, printable
-from loadgen_generic.results.wording import format_measured, format_value
+from loadgen_generic.wording import format_measured, format_value
 
 __all__ = ["print_runs"]
 

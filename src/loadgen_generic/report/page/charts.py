@@ -6,6 +6,7 @@ from loadgen_generic.report.page.chart import Chart
 from loadgen_generic.report.page.latency import latency_charts
 from loadgen_generic.report.page.load import load_charts, machine_charts
 from loadgen_generic.report.page.operators import operator_charts
+from loadgen_generic.report.page.percentiles import percentile_charts
 from loadgen_generic.report.page.trials import trial_charts
 from loadgen_generic.report.reading.figures import Figures
 
@@ -18,6 +19,7 @@ def charts_of(figures: Figures) -> tuple[list[Chart], list[str]]:
     charts = [
         *trials,
         *latency_charts(figures),
+        *percentile_charts(figures),
         *load_charts(figures),
         *machine_charts(figures),
         *operator_charts(figures),

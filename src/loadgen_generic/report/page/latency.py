@@ -32,7 +32,7 @@ from loadgen_generic.report.page.latency_axis import (
 )
 from loadgen_generic.report.page.lines import line_chart
 from loadgen_generic.report.reading.figures import Figures, Histogram, Latencies
-from loadgen_generic.results.wording import format_measured
+from loadgen_generic.wording import format_measured
 
 __all__ = ["latency_charts"]
 

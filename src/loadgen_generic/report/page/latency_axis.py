@@ -16,7 +16,7 @@ from loadgen_generic.report.page.chart import (
 )
 from loadgen_generic.report.page.scale import Scale, scale_for
 from loadgen_generic.report.reading.figures import Figures
-from loadgen_generic.results.wording import format_measured, format_value
+from loadgen_generic.wording import format_measured, format_value
 
 __all__ = ["Across", "Mark", "across", "drawn", "marks_of", "told", "typical_of"]
 

@@ -180,7 +180,8 @@ def _batches(histogram: Histogram) -> Chart:
         "batches",
         _LOAD,
         "Batch sizes",
-        "How many samples were answered together with each query that was timed, itself included.",
+        "How many samples were answered together with each query of the charts of latency, itself "
+        "included.",
         spec_of(rows, **spec),
         table_of(
             ["batch (samples)", "queries", "share"],

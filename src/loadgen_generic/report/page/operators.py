@@ -7,7 +7,7 @@ from collections import Counter
 from loadgen_generic.report.page.chart import Chart, Spec, axis, colour, spec_of, table_of, tip
 from loadgen_generic.report.reading.figures import Figures
 from loadgen_generic.results.profile import OperatorTime, Profile
-from loadgen_generic.results.wording import format_measured
+from loadgen_generic.wording import format_measured
 
 __all__ = ["operator_charts"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadgen_generic.report.page.chart import Floats
-from loadgen_generic.results.wording import format_measured
+from loadgen_generic.wording import format_measured
 
 __all__ = ["Scale", "amount", "scale_for"]
 

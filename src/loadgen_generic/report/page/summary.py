@@ -10,7 +10,7 @@ from loadgen_generic.report.page.scale import amount
 from loadgen_generic.report.reading.figures import Figures
 from loadgen_generic.results.detail_log import ACCURACY_MODE, HEADLINES
 from loadgen_generic.results.result import Result
-from loadgen_generic.results.wording import format_beside, format_measured, format_value
+from loadgen_generic.wording import format_beside, format_measured, format_value
 
 __all__ = ["cards", "doubts", "next_step", "verdict"]
 
@@ -208,6 +208,17 @@ def _run_by(result: Result) -> list[tuple[str, str]]:
     return rows
 
 
+_GPU = {
+    "name": ("", ""),
+    "utilisation_percent": (", busy", "%"),
+    "memory_bytes": (", memory", "bytes"),
+    "power_w": (", power", "W"),
+    "clock_mhz": (", clock", "MHz"),
+    "temperature_c": (", temperature", "°C"),
+    "held_back_by": (", held back by", ""),
+}
+
+
 def _seen(result: Result) -> list[tuple[str, str]]:
     """What telemetry says, and what watching cost."""
     seen = result.telemetry
@@ -223,9 +234,10 @@ def _seen(result: Result) -> list[tuple[str, str]]:
             ("context switches", format_measured(seen.context_switches_per_s, "per second"))
         )
     for number, gpu in enumerate(seen.gpus):
-        for name, value in gpu.items():
-            shown = format_measured(value, "") if isinstance(value, float) else str(value)
+        for key, (name, unit) in _GPU.items():
+            value = gpu.get(key)
             if value is not None:
-                rows.append((f"GPU {number} {name.replace('_', ' ')}", shown))
+                shown = amount(value, unit) if isinstance(value, float) else str(value)
+                rows.append((f"GPU {number}{name}", shown))
     cost = format_measured(100 * seen.own_cpu_share, "% of one core", spread=0.1)
     return [*rows, ("cost of watching", cost)]

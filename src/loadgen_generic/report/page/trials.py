@@ -20,7 +20,7 @@ from loadgen_generic.report.page.chart import (
 from loadgen_generic.report.page.scale import amount, scale_for
 from loadgen_generic.report.reading.figures import Figures
 from loadgen_generic.results.many_runs import Repetition, Search
-from loadgen_generic.results.wording import format_measured, format_value
+from loadgen_generic.wording import format_measured, format_value
 
 __all__ = ["trial_charts"]
 

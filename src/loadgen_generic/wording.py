@@ -55,6 +55,6 @@ def format_value(value: float, unit: str) -> str:
     return f"{value:.4g} {unit}"
 
 
-def digits(value: float, significant: int) -> str:
-    """Rounded, and without an exponent up to any rate that a machine reaches."""
+def digits(value: float, significant: int = _MOST_DIGITS) -> str:
+    """A bare number: rounded, and without an exponent up to any rate that a machine reaches."""
     return f"{float(f'{value:.{significant}g}'):.12g}"
