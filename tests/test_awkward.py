@@ -223,6 +223,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 """
 
 
+@pytest.mark.slow
 def test_an_input_of_a_gigabyte(command: Command, written: Callable[[bytes], Path]) -> None:
     """In bounded memory: two samples, and little beside them."""
     flags = {"scenario": "SingleStream", "samples": 2, "warmup_queries": 1}

@@ -31,6 +31,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, An
     return done.stdout, json.loads(file.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_row_has_figures_and_ratio(outcome: tuple[str, dict[str, Any]]) -> None:
     table, report = outcome
     row = next(row for row in report["rows"] if row["key"] == CEILING)
@@ -38,6 +39,7 @@ def test_row_has_figures_and_ratio(outcome: tuple[str, dict[str, Any]]) -> None:
     assert f"{row['ours']:,.0f}" in table
 
 
+@pytest.mark.slow
 def test_every_figure_has_its_command_line(outcome: tuple[str, dict[str, Any]]) -> None:
     _, report = outcome
     measured = [case for case in report["cases"].values() if case["rounds"]]
@@ -48,6 +50,7 @@ def test_every_figure_has_its_command_line(outcome: tuple[str, dict[str, Any]]) 
             assert found["figures"]
 
 
+@pytest.mark.slow
 def test_row_that_cannot_run_says_why(outcome: tuple[str, dict[str, Any]]) -> None:
     table, report = outcome
     row = next(row for row in report["rows"] if row["key"] == UPSTREAM)
@@ -57,6 +60,7 @@ def test_row_that_cannot_run_says_why(outcome: tuple[str, dict[str, Any]]) -> No
     assert "environment is absent" in table
 
 
+@pytest.mark.slow
 def test_result_does_not_name_this_machine(outcome: tuple[str, dict[str, Any]]) -> None:
     _, report = outcome
     assert "name" not in report["machine"]

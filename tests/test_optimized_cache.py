@@ -128,7 +128,13 @@ def test_resnet50_to_the_bit(tmp_path: Path, cache: Path) -> None:
         np.testing.assert_array_equal(other[2], plain[2])
 
 
-@pytest.mark.parametrize("runner", ["inline", "threadpool+replication", "processpool"])
+@pytest.mark.parametrize(
+    "runner",
+    [
+        "processpool",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("inline", "threadpool+replication")),
+    ],
+)
 def test_runs_say_so_and_verify(runner: str, model: Path, cached: Command, cache: Path) -> None:
     flags = {**SHORT, "runner": runner, "verify": "reference"}
     states, signatures = [], []

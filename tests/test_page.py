@@ -389,6 +389,9 @@ def test_logs_of_another_program_make_a_page(tmp_path: Path) -> None:
     write_page(bare, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text("utf-8")
     assert 'data-value="2317450.0"' in page
+    assert re.findall(r'<figure id="([^"]+)"', page) == ["chart-percentiles"]
+    write_page(replace(bare, latency_ns={}), tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text("utf-8")
     assert "<figure" not in page
     assert "vegaEmbed=" not in page, "no charts, no library"
 

@@ -110,7 +110,13 @@ def test_files_and_keys_of_a_run(
     assert read_result(outcome.run_dir) == read_result(result.path) == result
     assert result.model_dump() == on_disk
     left = {path.name for path in outcome.run_dir.iterdir() if not path.name.startswith("mlperf")}
-    assert left == {"request.json", "result.json", "harness.log"}
+    assert left == {
+        "request.json",
+        "result.json",
+        "report.html",
+        "telemetry.json",
+        "harness.log",
+    }
 
 
 @pytest.mark.parametrize("scenario", SHORT)

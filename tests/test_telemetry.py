@@ -80,12 +80,12 @@ def test_server_queries_agree_with_loadgens_trace(command: Command) -> None:
 def test_latency_in_server_counts_from_when_a_query_was_due(command: Command) -> None:
     """Overloaded, LoadGen's thread is busy with a query while others fall due."""
     outcome = command.fake(
-        "latency_us=5000",
+        "latency_us=6000",
         scenario="Server",
         runner="inline",
         batch_size=1,
         concurrency=1,
-        target_qps=250,
+        target_qps=190,  # up to 200 each query is timed
         target_latency_ms=20,
         samples=200,
         trace=True,
@@ -104,6 +104,10 @@ def test_another_schedule_is_found_out() -> None:
     assert record is not None
     assert set(record.latency_ns) == {7}
     assert timed.record(500, 0, other) is None
+
+
+def test_seeds_of_64_bits_are_cut_as_loadgen_cuts_them() -> None:
+    assert Schedule(2**40 + 3, 200.0, 1).due_ns(9) == Schedule(3, 200.0, 1).due_ns(9)
 
 
 def test_a_part_of_many_queries_is_timed(command: Command) -> None:

@@ -258,6 +258,7 @@ def test_pillow_is_fetched_for_images_alone(cm: Cm, photos: Path) -> None:
     assert "Pillow" not in none.output
 
 
+@pytest.mark.slow
 def test_without_pillow_images_bring_it(cm: Cm, photos: Path) -> None:
     hiding = cm.directory / "hiding"
     hiding.mkdir()

@@ -27,7 +27,7 @@ class Schedule:
     """
 
     def __init__(self, seed: int, rate: float, every: int) -> None:
-        self._random = np.random.RandomState(seed)
+        self._random = np.random.RandomState(seed % 2**32)  # as std::mt19937 takes it
         self._rate, self._every = rate, every
         self._last_ns = 0
         self._due = array("q", [0])

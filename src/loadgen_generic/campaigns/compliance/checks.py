@@ -16,7 +16,7 @@ from pathlib import Path
 from loadgen_generic.errors import RunError
 from loadgen_generic.results.build import LOADGEN_LOGS
 from loadgen_generic.results.detail_log import HEADLINES, DetailLog, read_detail_log
-from loadgen_generic.wording import format_measured
+from loadgen_generic.wording import format_beside, format_measured
 
 __all__ = ["Check", "answers_in", "check_test01", "check_test04"]
 
@@ -191,9 +191,10 @@ def _compared(test: str, reference: DetailLog, tested: DetailLog) -> Check:
             "Either something slowed the performance run (look at its doubts in result.json), or a "
             "repeated sample is answered from a cache, which MLPerf forbids."
         )
+    apart = format_beside(100 * abs(ratio - 1), 100 * margin, "%")
     sentence = (
         f"{format_measured(now, headline.unit)} against {format_measured(before, headline.unit)}: "
-        f"{100 * abs(ratio - 1):.2g} % {more if ratio >= 1 else less} than in the performance "
+        f"{apart} {more if ratio >= 1 else less} than in the performance "
         f"run; {allowed}."
     )
     return Check(test, "speed", passed, sentence, "" if passed else remedy)
