@@ -141,7 +141,8 @@ def test_the_live_line_stays_one_line(command: Command) -> None:
 def test_a_dumb_terminal_is_a_log(command: Command) -> None:
     code, text = on_a_terminal(
         command,
-        *("run", "--backend=fake", "--samples=5", "--output_dir=out"),
+        *("run", "--backend=fake", "--backend_options=latency_us=2000", "--samples=500"),
+        *("--output_dir=out", "--runner=inline", "--concurrency=1", "--batch_size=1"),
         TERM="dumb",
     )
     assert code == 0

@@ -6,6 +6,8 @@ limit can be checked. Settings, given as ``--backend_options key=value,...``:
 
 ======================  =====================================================
 ``latency_us``          time of one inference, in microseconds (0)
+``spin_us``             the end of each inference, spent awake: a sleep ends some
+                        tens of us late, by how much depends on the machine (0)
 ``per_sample_us``       more time for each sample of the batch (0)
 ``slow_every``          each so many inferences one is slow (none)
 ``slow_us``             more time for a slow inference (0)
@@ -38,6 +40,7 @@ __all__ = ["FakeBackend"]
 
 _SETTINGS = (
     "latency_us",
+    "spin_us",
     "per_sample_us",
     "slow_every",
     "slow_us",
@@ -121,6 +124,7 @@ class FakeBackend:
 class _FakeWorker:
     def __init__(self, settings: dict[str, float], count: Callable[[], int]) -> None:
         self._fixed = settings["latency_us"] * 1e-6
+        self._awake = settings["spin_us"] * 1e-6
         self._each = settings["per_sample_us"] * 1e-6
         self._events = {
             int(settings[name]): name for name in ("fail_at", "hang_at", "die_at") if settings[name]
@@ -155,14 +159,15 @@ class _FakeWorker:
         if event == "die_at":
             os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
-    @staticmethod
-    def _wait(seconds: float) -> None:
-        if seconds >= _SHORTEST_SLEEP_SEC:
-            time.sleep(seconds)
-        else:
-            end = time.perf_counter() + seconds
-            while time.perf_counter() < end:
-                pass
+    def _wait(self, seconds: float) -> None:
+        end = time.perf_counter() + seconds
+        asleep = seconds - self._awake
+        if asleep >= _SHORTEST_SLEEP_SEC:
+            time.sleep(asleep)
+            if not self._awake:
+                return
+        while time.perf_counter() < end:
+            pass
 
 
 class _PromptWorker(_FakeWorker):
