@@ -110,7 +110,7 @@ def on_a_terminal(command: Command, *words: object, **environ: str) -> tuple[int
 def test_a_terminal_gets_live_progress(command: Command, models: Callable[[str], Path]) -> None:
     code, text = on_a_terminal(
         command,
-        *("run", models("matmul"), "--scenario=SingleStream", "--loadgen_duration_sec=1"),
+        *("run", models("matmul"), "--scenario=SingleStream", "--loadgen_duration_sec=3"),
         *("--output_dir", "out"),
     )
     assert code == 0
@@ -124,7 +124,7 @@ def test_the_live_line_stays_one_line(command: Command) -> None:
     code, text = on_a_terminal(
         command,
         *("run", "--backend=fake", "--backend_options=latency_us=1000", "--scenario=Server"),
-        *("--target_qps=300", "--target_latency_ms=50", "--samples=400", "--output_dir=out"),
+        *("--target_qps=300", "--target_latency_ms=50", "--samples=1000", "--output_dir=out"),
         *("--runner=inline", "--concurrency=1", "--batch_size=1"),
         COLUMNS="80",
         NO_COLOR="1",
