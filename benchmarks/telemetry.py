@@ -3,14 +3,17 @@
 In each round every scenario runs once with ``--telemetry on`` on a terminal that shows the live
 line, and once with ``--telemetry off --quiet``; which of the two comes first changes from round
 to round. All runs of a scenario have one layout, one length and one arrival rate: those that
-``auto`` picked in a run before. Prints medians and their differences, and writes a JSON file
-that holds every figure.
+``auto`` picked in a run before (Server gets half of what it could carry: a queue on the brink
+says more about the brink than about what watching costs). What is compared is a round's two
+runs, which are seconds apart: prints the median of the rounds' ratios with its 95 % interval
+(order statistics of the sign test), and writes a JSON file that holds every figure.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import pty
 import statistics
@@ -66,12 +69,16 @@ class Scenario:
         for name, value in figures.items():
             self.found[side].setdefault(name, []).append(value)
 
-    def rows(self) -> Iterator[tuple[str, float, float, float, float]]:
-        """Name; medians on and off; their difference and the rounds' spread when off, in %."""
+    def rows(self) -> Iterator[tuple[str, float, float, float, tuple[float, float]]]:
+        """Name; medians on and off; the median of the rounds' ratios less one, and its interval.
+
+        The last two are in percent.
+        """
         for name, off in self.found["off"].items():
-            on, without = statistics.median(self.found["on"][name]), statistics.median(off)
-            spread = (max(off) - min(off)) / without
-            yield name, on, without, 100 * (on / without - 1), 100 * spread
+            on = self.found["on"][name]
+            changes = [100 * (a / b - 1) for a, b in zip(on, off, strict=True)]
+            middle = statistics.median(changes)
+            yield name, statistics.median(on), statistics.median(off), middle, _interval(changes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,6 +113,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the median: the k-th value from either end, by the sign test."""
+    ordered, count = sorted(values), len(values)
+    below, cut = 0.0, 0
+    while (below := below + math.comb(count, cut) / 2**count) <= 0.025:
+        cut += 1
+    if cut == 0:  # too few rounds for any interval
+        return -math.inf, math.inf
+    return ordered[cut - 1], ordered[count - cut]
+
+
 def _settled(lab: Lab, model: str, name: str) -> Scenario:
     """The flags that ``auto`` arrives at, so that no run has to look for them again."""
     flags: dict[str, object] = {"scenario": name, "loadgen_duration_sec": lab.seconds}
@@ -114,7 +132,8 @@ def _settled(lab: Lab, model: str, name: str) -> Scenario:
         if effective.get(key) is not None:
             flags[key] = effective[key]
     if name == "Server":
-        flags |= {key: f"{effective[key]:.6g}" for key in ("target_qps", "target_latency_ms")}
+        flags["target_latency_ms"] = f"{effective['target_latency_ms']:.6g}"
+        flags["target_qps"] = f"{effective['target_qps'] / 2:.6g}"
     else:
         flags["loadgen_expected_qps"] = f"{effective['loadgen_expected_qps']:.6g}"
     return Scenario(name, model, flags)
@@ -163,11 +182,11 @@ def _terminal() -> Iterator[int]:
 
 
 def _table(scenarios: Sequence[Scenario]) -> str:
-    lines = [f"{'':<26} {'on':>12} {'off':>12} {'differ':>9} {'spread':>9}"]
+    lines = [f"{'':<26} {'on':>12} {'off':>12} {'change':>9} {'95 % interval':>19}"]
     for scenario in scenarios:
-        for name, on, off, difference, spread in scenario.rows():
-            title = f"{scenario.name} {name}"
-            lines.append(f"{title:<26} {on:12,.0f} {off:12,.0f} {difference:+8.2f}% {spread:8.1f}%")
+        for name, on, off, change, (low, high) in scenario.rows():
+            title, interval = f"{scenario.name} {name}", f"{low:+.2f} to {high:+.2f}%"
+            lines.append(f"{title:<26} {on:12,.0f} {off:12,.0f} {change:+8.2f}% {interval:>19}")
         share = statistics.median(scenario.found["on"]["own share of a core"])
         lines.append(f"{scenario.name + ' own processor time':<26} {share:12.2%} of a core")
     return "\n".join(lines)
