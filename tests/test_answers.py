@@ -172,8 +172,8 @@ def _verified(
         batch_timeout_sec=0,
         warmup_queries=0,
         pin=False,
-        make_backend=make,
-        backend=backend,
+        make_backends=[make],
+        backends=[backend],
         samples=samples,
         beat=lambda: None,
     )

@@ -30,6 +30,7 @@ from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.config.data import parse_image_size, parse_numbers
 from loadgen_generic.errors import RequestError
 from loadgen_generic.feed import Feed, settle_feed
+from loadgen_generic.runners.layout import Layout
 from loadgen_generic.samples import FileSource, ImageWishes, open_dataset
 from loadgen_generic.tensors import Array, InputPlan, ModelSignature, SamplePlan, TensorSpec
 
@@ -70,11 +71,14 @@ def refused(path: Path, signature: ModelSignature = ONE) -> str:
     return str(error.value)
 
 
+ALONE = Layout("inline", 1, 1, 1)
+
+
 def settled(model: Path, dataset: Path, **flags: object) -> Feed:
     config = BenchmarkConfig.model_validate(
         {"model_path": str(model), "dataset": str(dataset), "samples": 1, **flags}
     )
-    return settle_feed(config, Assembly(config, str(model), 1), 1, 1 << 20)
+    return settle_feed(config, Assembly(config, str(model), 1), ALONE, 1 << 20)
 
 
 def write_tensor(path: Path, values: object, name: str = "") -> None:
@@ -228,9 +232,9 @@ def test_onnx_own_data_gives_the_expected_answers(name: str) -> None:
         {"model_path": str(where / "model.onnx"), "dataset": str(where), "samples": 1}
     )
     assembly = Assembly(config, str(where / "model.onnx"), 1)
-    feed = settle_feed(config, assembly, 1, 1)
+    feed = settle_feed(config, assembly, ALONE, 1)
     feed.samples.load([0])
-    worker = assembly.backend(1)[0].worker()
+    worker = assembly.backend(ALONE)[0].worker()
     worker.infer(feed.samples.reader(1).batch([0]))
     expected = feed.samples.source.expected(0)
     assert expected is not None

@@ -104,6 +104,9 @@ def test_options_are_read_back_from_the_session(mode: str, models: Callable[[str
         "execution_mode": mode,
         "backend_options": options,
         "optimized_model": "off: not asked for",
+        "precision": "as the model",
+        "ep_options": {},
+        "allow_fallback": False,
     }
     assert backend.providers() == [CPU]
 

@@ -46,8 +46,8 @@ def build(
         batch_timeout_sec=0,
         warmup_queries=0,
         pin=False,
-        make_backend=partial(create_backend, spec),
-        backend=backend,
+        make_backends=[partial(create_backend, spec)],
+        backends=[backend],
         samples=samples,
         beat=lambda: None,
     )

@@ -110,7 +110,7 @@ def test_answers_are_those_of_each_sample_alone(runner: str, tmp_path: Path) -> 
     path.write_bytes(tiny_models.sequence())
     config = BenchmarkConfig(model_path=str(path), runner=runner, dim={"seq": "2:9"})
     assembly = Assembly(config, str(path), cores=2)
-    settled = settle(config, assembly, 2)
+    settled = settle(config, assembly, Layout("inline", 1, 2, 1))
     for batch_size in (1, 4, 7):
         shapes = [
             generated_shape(settled.resized(sizes), [0, *sizes.values()], members)
@@ -281,7 +281,7 @@ def test_labels_go_with_their_samples(tmp_path: Path) -> None:
     config = BenchmarkConfig(
         model_path=str(model), dim={"seq": "2:5"}, dataset=str(tmp_path), label_offset=1
     )
-    feed = settle_feed(config, Assembly(config, str(model), 1), 1, 1 << 20)
+    feed = settle_feed(config, Assembly(config, str(model), 1), Layout("inline", 1, 1, 1), 1 << 20)
     feed.samples.load(range(4))
     for index, length in enumerate([5, 2, 5, 3]):
         (values,) = feed.samples.reader(1).batch([index]).arrays
@@ -321,9 +321,10 @@ def test_memory_of_bindings_is_bounded(tmp_path: Path) -> None:
     path.write_bytes(tiny_models.sequence())
     config = BenchmarkConfig(model_path=str(path), dim={"seq": 1})
     assembly = Assembly(config, str(path), cores=1)
-    backend, _ = assembly.backend(1)
+    alone = Layout("inline", 1, 1, 1)
+    backend, _ = assembly.backend(alone)
     worker = backend.worker()
-    plan = settle(config, assembly, 1).plan
+    plan = settle(config, assembly, alone).plan
     (each,) = plan.inputs
     for size in range(1, 2 * ortworkers._MOST_BINDINGS):
         shape = generated_shape(replace(plan, inputs=(replace(each, shape=(size,)),)), [size], [0])

@@ -29,6 +29,9 @@ FLOORS = {
     "early_stopping": 0,
     "progress": 0,
     "machine": 0,
+    "native": 0,
+    "provider_facts": 0,
+    "diagnosis": 0.1,
     "conditions": 0.1,
     "": 0.5,  # the package itself; what else it names it resolves on first use
     "values": 0.3,
@@ -37,6 +40,7 @@ FLOORS = {
     "shapes": 0.6,
     "config": 0.65,
     "rundir": 0.5,
+    "devices": 0.7,
     "flags": 0.7,
     "models": 1,
     "graph": 1,

@@ -10,9 +10,11 @@ import numpy as np
 
 from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.devices import planned_devices
 from loadgen_generic.elements import kind_of, limits
 from loadgen_generic.errors import RequestError
 from loadgen_generic.fitting import find_hints, hints_resized, why_not_run
+from loadgen_generic.provider_facts import facts_of
 from loadgen_generic.runners import create_runner
 from loadgen_generic.runners.auto import may_batch
 from loadgen_generic.runners.layout import Layout
@@ -29,6 +31,7 @@ _CHECKED_SAMPLES = 3
 # Loose: batching may choose other kernels. What it must catch is a sample answered with
 # another sample's values.
 _RELATIVE, _ABSOLUTE = 2e-2, 1e-3
+_Key = tuple[int, int, int]  # threads, workers where they matter, device
 
 
 class Assembly:
@@ -48,29 +51,44 @@ class Assembly:
         self.model_path = model_path
         self._cores = cores
         self.beat = beat
-        self._backends: dict[int, tuple[Backend, ModelSignature]] = {}
+        self.devices = planned_devices(config)
+        self._backends: dict[_Key, tuple[Backend, ModelSignature]] = {}
 
-    def spec(self, intra_op_threads: int) -> BackendSpec:
-        """The backend of a worker with so many threads."""
+    def spec(self, layout: Layout, device: int | None = None) -> BackendSpec:
+        """The backend that the workers of a layout use on a device, the first unless told."""
         config = self._config
         parallel = config.execution_mode == "parallel"
         return BackendSpec(
             name=config.backend,
             model_path=self.model_path,
             execution_provider=config.execution_provider,
-            intra_op_threads=intra_op_threads,
+            intra_op_threads=layout.intra_op_threads,
             inter_op_threads=config.inter_op_threads or (self._cores if parallel else 1),
             execution_mode="parallel" if parallel else "sequential",
             options=config.backend_options,
             optimized_cache=config.optimized_cache,
+            workers=-(-layout.workers // len(self.devices)) if layout.shares_session else 1,
+            provider_options=config.ep_options,
+            precision=config.precision,
+            allow_fallback=config.allow_fallback,
+            device=self.devices[0] if device is None else device,
+            data_location=config.data_location,
         )
 
-    def backend(self, intra_op_threads: int) -> tuple[Backend, ModelSignature]:
-        found = self._backends.get(intra_op_threads)
+    def backend(self, layout: Layout, device: int | None = None) -> tuple[Backend, ModelSignature]:
+        """The loaded backend of a layout on a device, the first unless told."""
+        spec = self.spec(layout, device)
+        key = self._key(spec)
+        found = self._backends.get(key)
         if found is None:
-            backend = create_backend(self.spec(intra_op_threads))
-            found = self._backends[intra_op_threads] = backend, backend.load()
+            backend = create_backend(spec)
+            found = self._backends[key] = backend, backend.load()
         return found
+
+    def _key(self, spec: BackendSpec) -> _Key:
+        """What a session of this run depends on."""
+        streams = spec.name != "fake" and facts_of(spec.execution_provider).streams
+        return spec.intra_op_threads, spec.workers if streams else 0, spec.device
 
     def build(
         self, layout: Layout, samples: SampleLibrary, warmup_queries: int | None = None
@@ -86,8 +104,10 @@ class Assembly:
                 batch_timeout_sec=(self._config.batch_timeout_us or 0.0) * 1e-6,
                 warmup_queries=warmup_queries,
                 pin=self._config.pin,
-                make_backend=partial(create_backend, self.spec(layout.intra_op_threads)),
-                backend=self.backend(layout.intra_op_threads)[0],
+                make_backends=[
+                    partial(create_backend, self.spec(layout, device)) for device in self.devices
+                ],
+                backends=[self.backend(layout, device)[0] for device in self.devices],
                 samples=samples,
                 beat=self.beat,
             )
@@ -95,8 +115,9 @@ class Assembly:
 
     def keep_only(self, layout: Layout) -> None:
         """Close the backends that only a calibration needed."""
-        for threads in [t for t in self._backends if t != layout.intra_op_threads]:
-            self._backends.pop(threads)[0].close()
+        kept = {self._key(self.spec(layout, device)) for device in self.devices}
+        for key in self._backends.keys() - kept:
+            self._backends.pop(key)[0].close()
 
     def close(self) -> None:
         for backend, _ in self._backends.values():
@@ -119,14 +140,14 @@ class Settled:
     resized: Callable[[Mapping[str, int]], SamplePlan]
 
 
-def settle(config: BenchmarkConfig, assembly: Assembly, intra_op_threads: int) -> Settled:
+def settle(config: BenchmarkConfig, assembly: Assembly, layout: Layout) -> Settled:
     """What one sample is, checked by running the model where samples might share a batch.
 
     Raises:
         RequestError: something that was asked for does not fit the model, or what is open was
             not found.
     """
-    backend, signature = assembly.backend(intra_op_threads)
+    backend, signature = assembly.backend(layout)
     smallest = {name: sizes.low for name, sizes in config.size_ranges.items()}
     signature, known = apply_shapes(signature, config.shape, {**config.sizes, **smallest})
 
@@ -163,10 +184,10 @@ def settle(config: BenchmarkConfig, assembly: Assembly, intra_op_threads: int) -
 
 
 def settle_plan(
-    config: BenchmarkConfig, assembly: Assembly, intra_op_threads: int
+    config: BenchmarkConfig, assembly: Assembly, layout: Layout
 ) -> tuple[SamplePlan, list[str]]:
     """The plan and the notes of :func:`settle`."""
-    settled = settle(config, assembly, intra_op_threads)
+    settled = settle(config, assembly, layout)
     return settled.plan, settled.notes
 
 

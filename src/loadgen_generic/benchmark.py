@@ -55,7 +55,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     from loadgen_generic.feed import settle_feed
     from loadgen_generic.machine import available_cores, last_level_cache_bytes
     from loadgen_generic.results.profile import PROFILE_FILE
-    from loadgen_generic.runners.auto import choose, layout_threads, wish_of
+    from loadgen_generic.runners.auto import choose, rule_layout, wish_of
     from loadgen_generic.runners.probe import probe
     from loadgen_generic.settings import (
         check_files,
@@ -75,16 +75,16 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
 
     progress.enter(Phase.LOADING)
     assembly = Assembly(config, job["model_path"], cores, progress.beat)
-    threads = layout_threads(config, cores)
-    backend, signature = assembly.backend(threads)
+    rule = rule_layout(config, cores)
+    backend, signature = assembly.backend(rule)
     if config.profile:
         backend.profiler()  # refused now, not after the test
 
     progress.enter(Phase.CALIBRATING)
     cache_bytes = last_level_cache_bytes()
-    feed = settle_feed(config, assembly, threads, cache_bytes, progress.beat)
+    feed = settle_feed(config, assembly, rule, cache_bytes, progress.beat)
     plan, samples, notes = feed.plan, feed.samples, feed.notes
-    measured = assembly.spec(threads)
+    measured = assembly.spec(rule)
     inquiry = Inquiry(config, measured, signature, plan, samples, feed.known)
     samples.load(range(samples.resident()))
     layout, reason, rate = choose(
@@ -110,7 +110,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     digest = sha256.result()
     hashing.shutdown()
 
-    backend, _ = assembly.backend(layout.intra_op_threads)
+    backend, _ = assembly.backend(layout)
     backend.confirm(digest)
     notes = [*notes, *backend.notes(), f"{layout} ({reason})", *file_notes, *settings.notes]
     for note in notes:

@@ -15,7 +15,14 @@ import tiny_models
 pytestmark = pytest.mark.slow
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
-_COMMON = ["mlcommons-loadgen==6.0.17", "ml_dtypes", "psutil", "pydantic", "rich", "vl-convert-python"]
+_COMMON = [
+    "mlcommons-loadgen==6.0.17",
+    "ml_dtypes",
+    "psutil",
+    "pydantic",
+    "rich",
+    "vl-convert-python",
+]
 
 
 def make_environment(directory: Path, packages: list[str]) -> Path:

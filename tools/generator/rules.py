@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from loadgen_generic.config import SCENARIOS, BenchmarkConfig, options
 from loadgen_generic.option import Option, choices
+from loadgen_generic.provider_facts import PROVIDERS
 
 __all__ = ["Rule", "find_rules", "refusal"]
 
@@ -29,9 +30,17 @@ EXAMPLES = {
     "fill": "NAME=7",
     "distribution": "NAME=normal",
     "backend_options": "NAME=7",
+    "ep_options": "NAME=7",
+    "devices": "0,1",
     "image_size": "11x12",
     "image_mean": "0.11",
     "image_scale": "0.12",
+}
+# Of an option that is open, the values that others depend on.
+SPELLINGS = {
+    "execution_provider": [
+        spelling for facts in PROVIDERS for spelling in (facts.short, facts.name)
+    ],
 }
 # The first has to be no more than the second.
 ORDERED = ("min_query_count", "max_query_count")
@@ -103,9 +112,11 @@ def _tries() -> Iterator[_Try]:
         for choice in choices(field):
             if choice != default:
                 yield _Try(name, choice, where, True)
+        for spelling in SPELLINGS.get(name, ()):
+            yield _Try(name, spelling, where, True)
         if field.annotation is bool:
             yield _Try(name, str(not default), where, True)
-        elif not choices(field):
+        elif not choices(field) and name not in SPELLINGS:
             yield _Try(name, _example(name, option, field, number), where, False)
 
 

@@ -49,6 +49,12 @@ def reference_spec(measured: BackendSpec, model_path: str) -> BackendSpec:
         inter_op_threads=1,
         optimize=False,
         options={},
+        workers=1,
+        provider_options={},
+        precision=None,
+        allow_fallback=False,
+        device=0,
+        data_location="host",
     )
 
 

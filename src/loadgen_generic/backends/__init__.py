@@ -31,6 +31,13 @@ class BackendSpec:
         options: free key-value settings of the backend.
         optimize: whether the engine may rewrite the graph.
         optimized_cache: whether it may keep the rewritten graph for the next load.
+        workers: how many workers use it at once.
+        provider_options: of the execution provider, as the user gave them.
+        precision: of the computation; None for no lower than the model itself, ``auto`` for
+            whatever the provider takes.
+        allow_fallback: run on the CPU where the provider does not start.
+        device: number of the GPU, for a provider that has such.
+        data_location: ``host``, ``pinned`` or ``device``, see the option.
     """
 
     name: str
@@ -43,6 +50,12 @@ class BackendSpec:
     options: dict[str, str] = field(default_factory=dict)
     optimize: bool = True
     optimized_cache: bool = False
+    workers: int = 1
+    provider_options: dict[str, str] = field(default_factory=dict)
+    precision: str | None = None
+    allow_fallback: bool = False
+    device: int = 0
+    data_location: str = "host"
 
 
 def create_backend(spec: BackendSpec) -> Backend:

@@ -10,11 +10,15 @@ import onnxruntime as ort
 
 from loadgen_generic.backends import BackendSpec
 from loadgen_generic.backends.optimized import Configure, Loaded, load_optimized
-from loadgen_generic.backends.ortworkers import check_outputs, make_worker
+from loadgen_generic.backends.ortworkers import check_outputs
 from loadgen_generic.backends.profiling import OperatorProfiler
+from loadgen_generic.backends.providers import Provider, provider_of
 from loadgen_generic.backends.wire import external_weights, inputs_without_shape
+from loadgen_generic.diagnosis import why_not_installed, why_not_started
 from loadgen_generic.elements import ELEMENTS
 from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError, plain_words
+from loadgen_generic.native import listening
+from loadgen_generic.provider_facts import facts_of
 from loadgen_generic.seams import Profiler, Worker
 from loadgen_generic.tensors import Dim, ModelSignature, TensorSpec
 
@@ -26,12 +30,6 @@ _MODES = {
 }
 _UNREGISTERED = re.compile(r"MLDataType for: (\S+) is not currently registered")
 _ERRORS_ONLY = 3  # ONNX Runtime's log severity
-_INSTALL = {
-    "CUDAExecutionProvider": "Install onnxruntime-gpu in place of onnxruntime, on a machine with "
-    "an NVIDIA driver.",
-    "TensorrtExecutionProvider": "Install onnxruntime-gpu in place of onnxruntime, and TensorRT.",
-    "OpenVINOExecutionProvider": "Install onnxruntime-openvino in place of onnxruntime.",
-}
 
 
 class OnnxRuntimeBackend:
@@ -40,35 +38,33 @@ class OnnxRuntimeBackend:
     def __init__(self, spec: BackendSpec) -> None:
         self._spec = spec
         self._opened: Loaded | None = None
+        self._provider: Provider | None = None
 
     def load(self) -> ModelSignature:
-        provider = resolve_provider(self._spec.execution_provider)
-        self._opened = self._load(provider)
-        session = self._opened.session
-        started = session.get_providers()
-        if not started or started[0] != provider:
-            raise RunError(
-                f"--ep {provider}: it is installed but did not start; ONNX "
-                f"Runtime would have run on {', '.join(started)} instead. Its libraries, its "
-                "driver or its device are missing; harness.log in the output directory has ONNX "
-                "Runtime's own words."
-            )
-        check_outputs(session)
-        return _signature(session, self._spec.model_path)
+        name = resolve_provider(self._spec.execution_provider)
+        provider = self._provider = provider_of(name)
+        with listening() as said:
+            provider.prepare()
+            opened = self._opened = self._load(provider)
+        started = opened.session.get_providers()
+        if not started or started[0] != name:
+            raise RunError(why_not_started(name, said.text, ", ".join(started)))
+        check_outputs(opened.session)
+        return _signature(opened.session, self._spec.model_path)
 
-    def _load(self, provider: str, *changes: Configure) -> Loaded:
+    def _load(self, provider: Provider, *changes: Configure) -> Loaded:
         """A session as asked for, from the optimised model where one is kept, with changes to
         its options that leave the graph alone."""
         try:
             return load_optimized(
                 self._spec,
-                provider,
+                provider.name,
                 lambda path, change: self._open(path, provider, change, *changes),
             )
         except Exception as error:
-            raise _explain(error, self._spec.model_path, provider) from error
+            raise _explain(error, self._spec.model_path, provider.name) from error
 
-    def _open(self, path: str, provider: str, *changes: Configure) -> ort.InferenceSession:
+    def _open(self, path: str, provider: Provider, *changes: Configure) -> ort.InferenceSession:
         options = ort.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = self._spec.intra_op_threads
@@ -76,18 +72,21 @@ class OnnxRuntimeBackend:
         options.execution_mode = _MODES[self._spec.execution_mode]
         if not self._spec.optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        for key, value in self._spec.options.items():
+        entries = {**provider.session_entries(self._spec), **self._spec.options}
+        for key, value in entries.items():
             options.add_session_config_entry(key, value)
         for change in changes:
             change(options)
         # Without enable_fallback=0 the Python layer retries on the CPU and says so on stdout.
-        return ort.InferenceSession(path, options, providers=[provider], enable_fallback=0)
+        asked = [(provider.name, provider.options(self._spec))]
+        return ort.InferenceSession(path, options, providers=asked, enable_fallback=0)
 
     def worker(self) -> Worker:
-        return make_worker(self._loaded().session)
+        opened, provider = self._loaded()
+        return provider.worker(opened.session, self._spec)
 
     def effective(self) -> dict[str, object]:
-        opened = self._loaded()
+        opened, provider = self._loaded()
         options = opened.session.get_session_options()
         mode = next(n for n, m in _MODES.items() if m == options.execution_mode)
         return {
@@ -99,21 +98,25 @@ class OnnxRuntimeBackend:
                 key: options.get_session_config_entry(key) for key in self._spec.options
             },
             "optimized_model": opened.state,
+            "allow_fallback": self._spec.allow_fallback,
+            **provider.effective(opened.session, self._spec),
         }
 
     def providers(self) -> list[str]:
-        return list(self._loaded().session.get_providers())
+        opened, _ = self._loaded()
+        return list(opened.session.get_providers())
 
     def notes(self) -> list[str]:
-        note = self._loaded().note
-        return [note] if note else []
+        opened, provider = self._loaded()
+        notes = [opened.note] if opened.note else []
+        return notes + provider.notes(opened.session, self._spec)
 
     def profiler(self) -> Profiler:
-        provider = self.providers()[0]
+        _, provider = self._loaded()
         return OperatorProfiler(lambda change: self._load(provider, change).session)
 
     def confirm(self, model_sha256: str) -> None:
-        opened = self._loaded()
+        opened, _ = self._loaded()
         if opened.sha256 and opened.sha256 != model_sha256:
             opened.discard()
             raise RunError(
@@ -125,10 +128,10 @@ class OnnxRuntimeBackend:
     def close(self) -> None:
         self._opened = None
 
-    def _loaded(self) -> Loaded:
-        if self._opened is None:
+    def _loaded(self) -> tuple[Loaded, Provider]:
+        if self._opened is None or self._provider is None:
             raise RuntimeError("load() first")
-        return self._opened
+        return self._opened, self._provider
 
 
 def resolve_provider(name: str) -> str:
@@ -138,8 +141,7 @@ def resolve_provider(name: str) -> str:
         RunError: ONNX Runtime knows it, but this build does not have it.
         RequestError: ONNX Runtime knows no such provider.
     """
-    short = {p.removesuffix("ExecutionProvider").lower(): p for p in ort.get_all_providers()}
-    full = short.get(name.removesuffix("ExecutionProvider").lower())
+    full = {facts_of(p).short: p for p in ort.get_all_providers()}.get(facts_of(name).short)
     available = ort.get_available_providers()
     if full is None:
         raise RequestError(
@@ -149,10 +151,7 @@ def resolve_provider(name: str) -> str:
             remedy=f"Installed here: {', '.join(available)}.",
         )
     if full not in available:
-        raise RunError(
-            f"--ep {full}: this onnxruntime {ort.__version__} was built without "
-            f"it (it has {', '.join(available)}). {_INSTALL.get(full, '')}".rstrip()
-        )
+        raise RunError(why_not_installed(full, ort.__version__, ", ".join(available)))
     return str(full)
 
 

@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from loadgen_generic.config.answers import AnswerOptions
 from loadgen_generic.config.data import DataOptions
+from loadgen_generic.config.devices import DeviceOptions
 from loadgen_generic.config.dispatch import DispatchOptions
 from loadgen_generic.config.inputs import InputOptions
 from loadgen_generic.config.model import ModelOptions
@@ -30,6 +31,7 @@ __all__ = ["ONE_AT_A_TIME", "SCENARIOS", "BenchmarkConfig", "choices", "options"
 class BenchmarkConfig(
     RunOptions,
     SessionOptions,
+    DeviceOptions,
     DispatchOptions,
     AnswerOptions,
     RuleOptions,
@@ -56,7 +58,10 @@ class BenchmarkConfig(
             )
         contradiction = self.data_contradiction() or self.answers_contradiction()
         contradiction = (
-            contradiction or self.rules_contradiction() or self._campaign_contradiction()
+            contradiction
+            or self.rules_contradiction()
+            or self.device_contradiction()
+            or self._campaign_contradiction()
         )
         if contradiction:
             raise ValueError(contradiction)

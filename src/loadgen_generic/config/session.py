@@ -20,13 +20,6 @@ class SessionOptions(Options):
             "measure what the harness itself costs",
         )
     )
-    execution_provider: Annotated[
-        str, Option("Session", "CM_MLPERF_EXECUTION_PROVIDER", aliases=("ep",))
-    ] = Field(
-        "CPUExecutionProvider",
-        description="ONNX Runtime execution provider; short names such as cpu and cuda are "
-        "understood",
-    )
     intra_op_threads: Annotated[
         int | None, Option("Session", "CM_MLPERF_INTRAOP", aliases=("intraop",))
     ] = Field(None, ge=0, le=4096, description="threads inside one operator (0: cores / workers)")

@@ -10,6 +10,7 @@ from loadgen_generic.feed.base import Feed
 from loadgen_generic.feed.dataset import from_dataset
 from loadgen_generic.feed.generated import generated
 from loadgen_generic.feed.variable import from_dataset_of_several_shapes
+from loadgen_generic.runners.layout import Layout
 
 __all__ = ["Feed", "settle_feed"]
 
@@ -17,7 +18,7 @@ __all__ = ["Feed", "settle_feed"]
 def settle_feed(
     config: BenchmarkConfig,
     assembly: Assembly,
-    intra_op_threads: int,
+    layout: Layout,
     cache_bytes: int,
     beat: Callable[[], None] = lambda: None,
 ) -> Feed:
@@ -31,7 +32,7 @@ def settle_feed(
         RequestError: the dataset does not fit the model, with the file that does not.
     """
     if config.dataset is None:
-        return generated(config, assembly, intra_op_threads, cache_bytes)
+        return generated(config, assembly, layout, cache_bytes)
     if config.size_ranges:
-        return from_dataset_of_several_shapes(config, assembly, intra_op_threads, beat)
-    return from_dataset(config, assembly, intra_op_threads, beat)
+        return from_dataset_of_several_shapes(config, assembly, layout, beat)
+    return from_dataset(config, assembly, layout, beat)

@@ -11,6 +11,7 @@ from loadgen_generic.config.data import parse_image_size, parse_numbers
 from loadgen_generic.errors import RequestError
 from loadgen_generic.feed.base import Feed, effective
 from loadgen_generic.machine import available_memory_bytes
+from loadgen_generic.runners.layout import Layout
 from loadgen_generic.samples import (
     PRESETS,
     Dataset,
@@ -39,7 +40,7 @@ _SHARE_OF_MEMORY = 4
 def from_dataset(
     config: BenchmarkConfig,
     assembly: Assembly,
-    intra_op_threads: int,
+    layout: Layout,
     beat: Callable[[], None],
 ) -> Feed:
     """Samples of one shape, read from files.
@@ -47,7 +48,7 @@ def from_dataset(
     Raises:
         RequestError: with the file that does not fit.
     """
-    _, signature = assembly.backend(intra_op_threads)
+    _, signature = assembly.backend(layout)
     dataset = opened(config, signature, assembly.model_path)
 
     def settled(batch_dim: str) -> tuple[SamplePlan, list[str]]:
@@ -55,7 +56,7 @@ def from_dataset(
         shapes = sizes_of_dataset(dataset, signature, config.shape, config.sizes, batched)
         fitted = config.model_copy(update={"shape": shapes, "batch_dim": batch_dim})
         try:
-            return settle_plan(fitted, assembly, intra_op_threads)
+            return settle_plan(fitted, assembly, layout)
         except RequestError as error:
             # The user gave no such --shape: it is the dataset's.
             if error.flag == "shape" and not config.shape:

@@ -7,6 +7,7 @@ from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError
 from loadgen_generic.feed.base import Feed, effective
 from loadgen_generic.fitting import why_not_run
+from loadgen_generic.runners.layout import Layout
 from loadgen_generic.samples import (
     MixedSamples,
     SyntheticSamples,
@@ -22,13 +23,13 @@ __all__ = ["generated", "largest_plan"]
 
 
 def generated(
-    config: BenchmarkConfig, assembly: Assembly, intra_op_threads: int, cache_bytes: int
+    config: BenchmarkConfig, assembly: Assembly, layout: Layout, cache_bytes: int
 ) -> Feed:
     """Distinct random samples; of several shapes where ``--dim`` gives a dimension a range."""
-    settled = settle(config, assembly, intra_op_threads)
+    settled = settle(config, assembly, layout)
     shared = config.runner.startswith("processpool")
     if config.size_ranges:
-        backend, _ = assembly.backend(intra_op_threads)
+        backend, _ = assembly.backend(layout)
         largest = largest_plan(config, settled, backend, assembly)
         return _of_several_shapes(config, settled, largest, shared, cache_bytes)
     plan = settled.plan

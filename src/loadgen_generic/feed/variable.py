@@ -19,6 +19,7 @@ from loadgen_generic.feed.dataset import (
     output_names,
 )
 from loadgen_generic.feed.generated import largest_plan
+from loadgen_generic.runners.layout import Layout
 from loadgen_generic.samples import (
     Dataset,
     FileSource,
@@ -44,7 +45,7 @@ class _Group:
 
 
 def from_dataset_of_several_shapes(
-    config: BenchmarkConfig, assembly: Assembly, intra_op_threads: int, beat: Callable[[], None]
+    config: BenchmarkConfig, assembly: Assembly, layout: Layout, beat: Callable[[], None]
 ) -> Feed:
     """Samples whose sizes the files say, where ``--dim`` gives a dimension a range. All of them
     are in memory.
@@ -59,7 +60,7 @@ def from_dataset_of_several_shapes(
             value=config.samples_in_memory,
             remedy="Leave it out, or take fewer of them with --distinct_samples.",
         )
-    backend, signature = assembly.backend(intra_op_threads)
+    backend, signature = assembly.backend(layout)
     dataset = opened(config, signature, assembly.model_path)
     if dataset.whole:
         raise RequestError(
@@ -70,7 +71,7 @@ def from_dataset_of_several_shapes(
         )
     groups = _grouped(config, dataset, signature, beat)
     settled_for = _narrowed(config, groups)
-    settled = settle(settled_for, assembly, intra_op_threads)
+    settled = settle(settled_for, assembly, layout)
     largest = largest_plan(settled_for, settled, backend, assembly)
     names = output_names(signature)
     sources = [

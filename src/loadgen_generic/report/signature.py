@@ -14,6 +14,7 @@ from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError
 from loadgen_generic.graph.summary import Summary, summarize
 from loadgen_generic.machine import available_cores
+from loadgen_generic.runners.layout import Layout
 from loadgen_generic.tensors import SamplePlan, TensorSpec
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ def inspect_model(config: BenchmarkConfig, model_path: str) -> dict[str, Any]:
     assembly = Assembly(config, model_path, available_cores())
     try:
         with _engine_silenced():
-            _, signature = assembly.backend(available_cores())
-            plan, notes = settle_plan(config, assembly, available_cores())
+            alone = Layout("inline", 1, available_cores(), 1)
+            _, signature = assembly.backend(alone)
+            plan, notes = settle_plan(config, assembly, alone)
     finally:
         assembly.close()
     facts = asdict(summary) if summary is not None else {}

@@ -21,9 +21,9 @@ __all__ = [
     "Wish",
     "choose",
     "layout_by_rule",
-    "layout_threads",
     "may_batch",
     "rivals",
+    "rule_layout",
     "wish_of",
 ]
 
@@ -101,10 +101,10 @@ def may_batch(config: BenchmarkConfig) -> bool:
     return duration_sec(config) >= WORTHWHILE_SEC or (config.samples or 0) >= WORTHWHILE_SAMPLES
 
 
-def layout_threads(config: BenchmarkConfig, cores: int) -> int:
-    """Threads of a layout by rule, which do not depend on the model."""
+def rule_layout(config: BenchmarkConfig, cores: int) -> Layout:
+    """The layout by rule as far as it does not depend on the model: all but the batch."""
     any_plan = SamplePlan((), batched=True)
-    return layout_by_rule(wish_of(config, any_plan, cores)).intra_op_threads
+    return layout_by_rule(wish_of(config, any_plan, cores))
 
 
 def layout_by_rule(wish: Wish) -> Layout:

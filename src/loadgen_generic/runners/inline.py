@@ -15,7 +15,7 @@ class InlineRunner:
     issue: Callable[[Sequence[int], Sequence[int]], None]
 
     def __init__(self, setup: RunnerSetup) -> None:
-        self._worker, self._reader = setup.shared_worker(), setup.reader()
+        self._worker, self._reader = setup.shared_worker(0), setup.reader()
         self._batch_size = setup.batch_size
         self._shapes = setup.samples.shapes()
         setup.warm_up(self._worker, self._reader)

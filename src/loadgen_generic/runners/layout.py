@@ -23,6 +23,11 @@ class Layout:
     intra_op_threads: int
     batch_size: int
 
+    @property
+    def shares_session(self) -> bool:
+        """Whether the workers of a device use one session together."""
+        return self.runner in ("inline", "threadpool")
+
     def __str__(self) -> str:
         return (
             f"{self.runner}, {self.workers} worker(s) x {self.intra_op_threads} thread(s), "

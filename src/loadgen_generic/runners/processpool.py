@@ -69,7 +69,7 @@ class _RemoteWorker:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         cores = tuple(cores_of_worker(number, setup.workers)) if setup.pin else ()
-        job = _Job(setup.make_backend, setup.samples.share(), setup.batch_size, cores)
+        job = _Job(setup.make_backend(number), setup.samples.share(), setup.batch_size, cores)
         self._process = context.Process(
             target=_serve, args=(theirs, job), name=f"worker-{number}", daemon=True
         )

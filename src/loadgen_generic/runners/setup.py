@@ -23,8 +23,9 @@ class RunnerSetup:
         batch_timeout_sec: how long a batch that is not full waits for more.
         warmup_queries: inferences of each worker before it takes work.
         pin: give each worker processors of its own.
-        make_backend: makes a backend with the threads of one worker; can be pickled.
-        backend: one that is loaded, for workers that share it.
+        make_backends: for each device, makes a backend with the threads of one worker; can be
+            pickled.
+        backends: for each device one that is loaded, for workers that share it.
         samples: what the indices refer to.
         beat: called after each inference that warms a worker up.
     """
@@ -35,18 +36,23 @@ class RunnerSetup:
     batch_timeout_sec: float
     warmup_queries: int
     pin: bool
-    make_backend: Callable[[], Backend]
-    backend: Backend
+    make_backends: Sequence[Callable[[], Backend]]
+    backends: Sequence[Backend]
     samples: SampleLibrary
     beat: Callable[[], None]
 
-    def shared_worker(self) -> Worker:
-        return self.backend.worker()
+    def shared_worker(self, number: int) -> Worker:
+        """A worker that shares the backend of its device: the devices take turns."""
+        return self.backends[number % len(self.backends)].worker()
 
-    def replicated_worker(self) -> Worker:
+    def make_backend(self, number: int) -> Callable[[], Backend]:
+        """Makes a backend on the device of this worker."""
+        return self.make_backends[number % len(self.make_backends)]
+
+    def replicated_worker(self, number: int) -> Worker:
         """A worker with a backend of its own; call it on the worker's own thread, so that
         threads of the backend inherit its processors."""
-        backend = self.make_backend()
+        backend = self.make_backend(number)()
         backend.load()
         return backend.worker()
 

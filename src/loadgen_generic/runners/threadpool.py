@@ -27,7 +27,7 @@ class ThreadPoolRunner:
         self._bring_up()
 
     def _make_worker(self, number: int) -> tuple[Worker, Reader]:
-        return self._setup.shared_worker(), self._setup.reader()
+        return self._setup.shared_worker(number), self._setup.reader()
 
     def _pin(self, number: int) -> None:
         pin_this_thread(cores_of_worker(number, self._setup.workers))
@@ -107,4 +107,4 @@ class ReplicatedThreadPoolRunner(ThreadPoolRunner):
     """Each worker has a session of its own."""
 
     def _make_worker(self, number: int) -> tuple[Worker, Reader]:
-        return self._setup.replicated_worker(), self._setup.reader()
+        return self._setup.replicated_worker(number), self._setup.reader()
