@@ -232,7 +232,7 @@ def test_a_long_test_keeps_six_hundred_looks(monkeypatch: pytest.MonkeyPatch) ->
     assert memories.at_s[-1] == 1000
     assert set(memories.series[0].values[1:300]) == {300.0}
     assert set(rates.series[0].values) == {2.0}
-    assert sampler._interval == 1.0  # thinned twice
+    assert sampler._interval == 2.0  # thinned twice
 
 
 class NvmlError(Exception):

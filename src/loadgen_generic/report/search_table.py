@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, TextIO
 
 from loadgen_generic.report.terminal import (
     REFRESH_PER_SEC,
-    SPINNER_WIDTH,
     TerminalObserver,
     describe,
 )
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
     from loadgen_generic.telemetry.live import Glance
 
 __all__ = ["CampaignObserver", "print_campaign"]
+
+_SPINNER_WIDTH = 3
 
 
 class CampaignObserver(TerminalObserver):
@@ -81,9 +82,7 @@ class CampaignObserver(TerminalObserver):
         from rich.table import Table
         from rich.text import Text
 
-        if self._status is not None:  # one live display at a time
-            self._status.stop()
-            self._status = None
+        self._line.clear()  # one live display at a time
         table = Table(*self._columns, box=None, pad_edge=False)
         for row in self._rows:
             table.add_row(*(Text(cell) for cell in row))
@@ -93,7 +92,7 @@ class CampaignObserver(TerminalObserver):
             self._table.start()
         below = []
         if self._glance is not None:
-            width = self._table.console.width - SPINNER_WIDTH
+            width = self._table.console.width - _SPINNER_WIDTH
             below = [Spinner("dots", Text(describe(self._glance, width)))]
         self._table.update(Group(table, *below))
 

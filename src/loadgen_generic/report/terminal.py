@@ -8,14 +8,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from loadgen_generic.progress import Phase
+from loadgen_generic.report.live_line import LiveLine
 
 if TYPE_CHECKING:
-    from rich.status import Status
-
     from loadgen_generic.results.result import Result, Statistics, Verification
     from loadgen_generic.telemetry.live import Glance
 
-__all__ = ["REFRESH_PER_SEC", "SPINNER_WIDTH", "TerminalObserver", "describe", "print_result"]
+__all__ = ["REFRESH_PER_SEC", "TerminalObserver", "describe", "print_result"]
 
 _PHASES = {
     Phase.STARTING: "starting",
@@ -30,8 +29,7 @@ _PHASES = {
 _FIRST_LINE_SEC = 2.0  # of a phase, in a log
 _LINE_EVERY_SEC = 10.0
 _LONG_SEC = 60.0  # after which a line a minute is enough
-REFRESH_PER_SEC = 1.0  # of the live line: each takes 2 ms of a processor from what is measured
-SPINNER_WIDTH = 3
+REFRESH_PER_SEC = 1.0  # of what is live: drawing takes a processor from what is measured
 _SHOWN_PERCENTILES = ("p50", "p90", "p99", "p99.9")
 
 
@@ -47,10 +45,10 @@ class TerminalObserver:
         self._stream = stream or sys.stderr
         self._quiet = quiet
         # A terminal that cannot move its cursor is a log.
-        dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+        dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown") or _is_old_console()
         self._live = not quiet and self._stream.isatty() and not dumb
         self._next_sec = 0.0  # of the phase, when the next line is due
-        self._status: Status | None = None
+        self._line = LiveLine(self._stream)
         self._phase: Phase | None = None
 
     def __enter__(self) -> TerminalObserver:  # noqa: PYI034 - Self is new in Python 3.11
@@ -62,14 +60,13 @@ class TerminalObserver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._status is not None:
-            self._status.stop()
+        self._line.clear()
 
     def note(self, text: str) -> None:
         if self._quiet:
             return
-        if self._status is not None:
-            self._status.console.print(text, markup=False, highlight=False)
+        if self._live:
+            self._line.note(text)
         else:
             print(text, file=self._stream, flush=True)
 
@@ -92,14 +89,16 @@ class TerminalObserver:
             self.note(describe(glance))
 
     def _show(self, glance: Glance) -> None:
-        if self._status is None:
-            from rich.console import Console
-            from rich.status import Status
+        self._line.show(describe(glance, self._line.width))
 
-            console = Console(file=self._stream)
-            self._status = Status("", console=console, refresh_per_second=REFRESH_PER_SEC)
-            self._status.start()
-        self._status.update(describe(glance, self._status.console.width - SPINNER_WIDTH))
+
+def _is_old_console() -> bool:
+    """Windows' console from before it understood control characters."""
+    if os.name != "nt":
+        return False
+    from rich.console import Console
+
+    return Console().legacy_windows
 
 
 def describe(glance: Glance, width: int | None = None) -> str:

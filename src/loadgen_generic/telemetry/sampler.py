@@ -24,8 +24,8 @@ from loadgen_generic.telemetry.machine import (
 
 __all__ = ["Sampled", "Sampler"]
 
-_SHORTEST_SEC = 0.25  # processor times come in steps of 10 ms
-_MOST_SHARE = 0.002  # of one core
+_SHORTEST_SEC = 0.5  # processor times come in steps of 10 ms
+_MOST_SHARE = 0.001  # of one core
 _DECIMALS = 1  # which is more than any of it is read with
 _MOST_LOOKS = 600  # even, so that pairs are left over by none
 
