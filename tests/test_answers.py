@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from command import Command
+from few import few
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -241,7 +242,7 @@ def _wrong(models: Callable[[str], Path], directory: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("runner", few(RUNNERS, 3))
 def test_a_changed_weight_is_caught_in_each_runner(
     runner: str, command: Command, models: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -18,13 +18,15 @@ from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError
 from loadgen_generic.progress import Phase
 from loadgen_generic.runners import RUNNERS
-from loadgen_generic.runners.auto import choose, layout_by_rule, wish_of
+from loadgen_generic.runners.auto import choose
 from loadgen_generic.runners.batching import WorkQueue, cut
 from loadgen_generic.runners.layout import Layout
+from loadgen_generic.runners.rule import layout_by_rule, wish_of
 from loadgen_generic.samples import SyntheticSamples
 
 _POOL = 30
 _SAMPLES = 120
+_ALONE = Layout("inline", 1, 2, 1)
 _ONE_PER_IMPLEMENTATION = ("inline", "threadpool", "threadpool+replication", "processpool")
 
 
@@ -46,7 +48,7 @@ def test_answers_are_those_of_each_sample_alone(
 ) -> None:
     config = BenchmarkConfig(model_path=str(_negation(tmp_path, batch, width)), runner=runner)
     assembly = Assembly(config, str(config.model_path), cores=2)
-    plan, _ = settle_plan(config, assembly, 2)
+    plan, _ = settle_plan(config, assembly, Layout("inline", 1, 2, 1))
     workers = 1 if runner == "inline" else 2
     for batch_size in [plan.fixed_batch] if plan.fixed_batch else [1, 4, 7]:
         samples = SyntheticSamples(plan, _POOL, seed=1, shared=runner == "processpool")
@@ -129,12 +131,12 @@ def test_a_model_that_mixes_its_samples_is_not_batched(tmp_path: Path) -> None:
     path = tmp_path / "mixing.onnx"
     path.write_bytes(tiny_models.mixes_its_batch())
     config = BenchmarkConfig(model_path=str(path))
-    plan, notes = settle_plan(config, Assembly(config, str(path), 2), 2)
+    plan, notes = settle_plan(config, Assembly(config, str(path), 2), Layout("inline", 1, 2, 1))
     assert plan.largest_batch == 1
     assert "depends on the others in its batch" in notes[0]
     asked = BenchmarkConfig(model_path=str(path), batch_dim="N")
     with pytest.raises(RequestError, match="--batch_dim N: samples cannot be batched"):
-        settle_plan(asked, Assembly(asked, str(path), 2), 2)
+        settle_plan(asked, Assembly(asked, str(path), 2), Layout("inline", 1, 2, 1))
 
 
 def test_a_batch_larger_than_the_model_takes_is_refused(command: Command, tmp_path: Path) -> None:
@@ -149,10 +151,10 @@ def test_auto_chooses_what_it_measured_to_be_fastest(scenario: str, tmp_path: Pa
     path = _negation(tmp_path, "N", 3)
     config = BenchmarkConfig(model_path=str(path), scenario=scenario)
     assembly = Assembly(config, str(path), 2)
-    plan, _ = settle_plan(config, assembly, 2)
+    plan, _ = settle_plan(config, assembly, Layout("inline", 1, 2, 1))
     samples = SyntheticSamples(plan, 256, 0, 8)
     samples.load(range(256))
-    wish = wish_of(config, plan, 2)
+    wish = wish_of(config, plan, 2, 0)
     layout, reason, rate = choose(
         wish, lambda chosen: assembly.build(chosen, samples), range(256), assembly.beat
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny_models
 from command import Command
+from few import few
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
@@ -75,7 +76,7 @@ def test_no_element_type_of_onnx_is_forgotten() -> None:
     assert missing <= {"UNDEFINED", "COMPLEX64", "COMPLEX128", "FLOAT6E2M3", "FLOAT6E3M2"}
 
 
-@pytest.mark.parametrize("name", RUN)
+@pytest.mark.parametrize("name", few(RUN, 4))
 def test_runs_in_offline_and_single_stream(name: str, command: Command, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(tiny_models.element(ELEMENTS[name].onnx))
@@ -87,7 +88,7 @@ def test_runs_in_offline_and_single_stream(name: str, command: Command, tmp_path
 
 
 @pytest.mark.parametrize("scenario", ["Offline", "SingleStream"])
-@pytest.mark.parametrize("name", ["tensor(bfloat16)", "tensor(float8e4m3fn)", STRING])
+@pytest.mark.parametrize("name", few(["tensor(bfloat16)", "tensor(float8e4m3fn)", STRING], 3))
 def test_runs_in_worker_processes(
     name: str, scenario: str, command: Command, tmp_path: Path
 ) -> None:
@@ -114,7 +115,7 @@ def test_every_sample_gets_its_own_answer(
         path.write_bytes(tiny_models.element(ELEMENTS[name].onnx))
         config = BenchmarkConfig(model_path=str(path), runner=runner)
         assembly = Assembly(config, str(path), cores=2)
-        plan, notes = settle_plan(config, assembly, 2)
+        plan, notes = settle_plan(config, assembly, Layout("inline", 1, 2, 1))
         assert plan.batched
         assert not notes
         samples = SyntheticSamples(plan, _POOL, seed=1, shared=runner == "processpool")

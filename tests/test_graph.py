@@ -18,6 +18,7 @@ from onnx import helper
 from loadgen_generic.assembly import Assembly, settle_plan
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RequestError
+from loadgen_generic.runners.layout import Layout
 from loadgen_generic.samples import SyntheticSamples
 from loadgen_generic.tensors import Array, SamplePlan
 
@@ -28,7 +29,7 @@ def settled(path: Path, **options: object) -> tuple[SamplePlan, list[str]]:
     config = BenchmarkConfig.model_validate({"scenario": "SingleStream", **options})
     assembly = Assembly(config, str(path), 1)
     try:
-        return settle_plan(config, assembly, 1)
+        return settle_plan(config, assembly, Layout("inline", 1, 1, 1))
     finally:
         assembly.close()
 

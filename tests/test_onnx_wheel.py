@@ -19,7 +19,7 @@ MODELS = [
     for path in sorted((DATA / group).glob("*/model.onnx"))
 ]
 # A few of every kind for each change; all of them take minutes.
-FEW = MODELS[::18]
+FEW = MODELS[::36]
 
 # Models that ONNX Runtime loads and we do not run, with the reason.
 EXCEPTIONS: dict[str, str] = {}

@@ -34,7 +34,9 @@ DETAIL, TRACE = "mlperf_log_detail.txt", "mlperf_log_trace.json"
 
 def foreign(name: str, into: Path) -> Path:
     with tarfile.open(FOREIGN / f"{name}.tar.gz") as archive:
-        archive.extractall(into, filter="data")
+        # Pythons before 3.11.4 know no filter; the archive is our own.
+        safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        archive.extractall(into, **safely)
     return into / name
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from command import Command, Running, fake
+from few import few
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -163,7 +164,7 @@ def stage(monkeypatch: pytest.MonkeyPatch, before: object, after: object) -> Non
     monkeypatch.setattr(supervisor, "run_child", staged)
 
 
-@pytest.mark.parametrize("neighbour", [False, True])
+@pytest.mark.parametrize("neighbour", few([True, False], 2))
 def test_five_runs_alone_and_with_a_busy_neighbour(
     neighbour: bool, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,7 +258,7 @@ def running(command: Command) -> Iterator[Callable[..., Running]]:
         command.stop(each)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=lambda n: n.name)
+@pytest.mark.parametrize("number", few([signal.SIGKILL, signal.SIGINT], 2), ids=lambda n: n.name)
 def test_half_way_every_finished_run_is_whole_and_it_goes_on(
     number: signal.Signals, command: Command, running: Callable[..., Running]
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import Command, Outcome
+from few import few
 
 from loadgen_generic.results.glossary import GLOSSARY, explain
 
@@ -241,7 +242,7 @@ WAYS: dict[str, Way] = {
 }
 
 
-@pytest.mark.parametrize("name", WAYS)
+@pytest.mark.parametrize("name", few(WAYS, 3))
 def test_invalid_says_why_and_following_it_leads_to_valid(name: str, command: Command) -> None:
     way = WAYS[name]
     outcome = command.fake(way.behaviour, warmup_queries=0, seed=3, strict=True, **way.flags)
@@ -396,7 +397,7 @@ FAILURES: dict[str, Failure] = {
 }
 
 
-@pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.parametrize("name", few(FAILURES, 2))
 def test_failure_says_what_happened_and_what_to_do(
     name: str, command: Command, models: Callable[[str], Path]
 ) -> None:

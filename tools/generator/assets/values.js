@@ -42,6 +42,12 @@ const WELL_FORMED = {
     const numbers = text.split(",").map(asFloat);
     return [1, 3].includes(numbers.length) && !numbers.includes(null);
   },
+  devices: (text) => {
+    const parts = text.trim().toLowerCase().split(",").map((part) => part.trim());
+    const numbers = parts.filter((part) => /^\d+$/.test(part)).map((part) => BigInt(part));
+    return text.trim().toLowerCase() === "all"
+      || (numbers.length === parts.length && new Set(numbers).size === numbers.length);
+  },
   image_scale: (text) => WELL_FORMED.image_mean(text) && !text.split(",").map(asFloat).includes(0),
 };
 

@@ -1,0 +1,18 @@
+"""Some of many alike cases in the fast half of the tests, the others in the slow half."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+__all__ = ["few"]
+
+
+def few(cases: Iterable[Any], every: int) -> list[Any]:
+    """The cases, of which only the first and each ``every``-th after it are fast."""
+    return [
+        case if at % every == 0 else pytest.param(case, marks=pytest.mark.slow)
+        for at, case in enumerate(cases)
+    ]
