@@ -9,35 +9,23 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import json
 import os
-import platform
-import re
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import upstream
-from lab import REPOSITORY, Case, Lab, UnavailableError
+from campaign import Campaign
+from lab import Case, Lab
+from reporting import add_output, add_work, circumstances, machine_slug, write
 from rows import catalogue, scaling
 from suite import Row, Suite
-from table import Record, judge, render
+from table import judge, render
 
-from loadgen_generic.machine import (
-    available_cores,
-    describe_host,
-    describe_packages,
-    last_level_cache_bytes,
-)
+from loadgen_generic.machine import available_cores, last_level_cache_bytes
 
 __all__ = ["main"]
 
-# A manual setting this much behind the best of its field after one round cannot win.
-_NEAR_BEST = 0.85
 _EXAMPLES = """\
 examples:
   make bench                                        everything, five rounds
@@ -70,79 +58,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given.no_install and any("upstream/" in f.case for row in rows for f in row.against):
         upstream.install(lab.work)
     rounds = given.rounds or (2 if given.quick else 5)
-    records = Campaign(lab, _needed(suite, rows), rounds).run()
+    campaign = Campaign(lab, _needed(suite, rows), rounds)
+    try:
+        campaign.run()
+    except KeyboardInterrupt:
+        print("interrupted: the table shows what there is", file=sys.stderr)
+    records = campaign.records
     verdicts = [judge(row, records) for row in rows]
     print(render(verdicts))
     if given.commands:
         print("\n" + "\n".join(f"{v.key}\n  {v.command}\n  {v.other_command}" for v in verdicts))
     report = {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "machine": {name: value for name, value in describe_host().items() if name != "name"},
+        **circumstances(),
         "last_level_cache_bytes": last_level_cache_bytes(),
-        "load_average_at_end": os.getloadavg(),
-        "packages": describe_packages(),
-        "commit": _commit(),
         "rounds": rounds,
         "seconds": lab.seconds,
         "quick": lab.quick,
         "rows": [verdict.as_json() for verdict in verdicts],
         "cases": {key: record.as_json() for key, record in records.items()},
     }
-    path = _write(report, given.output, "scaling" if given.scaling else "bench")
-    print(f"\nevery figure and command line: {path}")
+    kind = "scaling" if given.scaling else "bench"
+    name = f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{machine_slug()}.json"
+    print(f"\nevery figure and command line: {write(report, given.output / name)}")
     return 0
-
-
-@dataclass
-class Campaign:
-    """Rounds over cases, and what they found."""
-
-    lab: Lab
-    cases: Sequence[Case]
-    rounds: int
-
-    def run(self) -> dict[str, Record]:
-        """Every round; Ctrl-C ends it early with what there is."""
-        records = {case.key: Record() for case in self.cases}
-        try:
-            self._run_into(records)
-        except KeyboardInterrupt:
-            print("interrupted: the table shows what there is", file=sys.stderr)
-        return records
-
-    def _run_into(self, records: dict[str, Record]) -> None:
-        for number in range(1, self.rounds + 1):
-            for position, case in enumerate(self.cases, 1):
-                record = records[case.key]
-                if record.unavailable or record.dropped:
-                    continue
-                where = f"round {number}/{self.rounds}, {position}/{len(self.cases)}"
-                print(f"{where}: {case.key}", file=sys.stderr, flush=True)
-                try:
-                    record.rounds.append(case.measure(self.lab))
-                except UnavailableError as error:
-                    record.unavailable = str(error)
-                    print(f"  cannot run: {error}", file=sys.stderr)
-            if number == 1:
-                self._drop(records)
-
-    def _drop(self, records: dict[str, Record]) -> None:
-        """Leave the manual settings behind that the first round showed to be far from the best."""
-        fields: dict[str, list[tuple[Case, float]]] = {}
-        for case in self.cases:
-            if case.field and records[case.key].rounds:
-                value = records[case.key].median(case.figure)
-                merit = 1 / value if case.lower else value
-                fields.setdefault(case.field, []).append((case, merit))
-        for members in fields.values():
-            best = max(merit for _, merit in members)
-            for case, merit in members:
-                records[case.key].dropped = merit < _NEAR_BEST * best
 
 
 def _needed(suite: Suite, rows: Sequence[Row]) -> list[Case]:
     """The cases of these rows, in the catalogue's order, so that rivals run side by side."""
-    wanted = {figure.case for row in rows for figure in (row.ours, *row.against)}
+    wanted = set[str]().union(*(row.cases for row in rows))
     return [case for key, case in suite.cases.items() if key in wanted]
 
 
@@ -151,21 +94,6 @@ def _chosen(row: Row, only: Sequence[str], skip: Sequence[str]) -> bool:
         return any(fnmatch.fnmatch(row.key, pattern) for pattern in patterns)
 
     return (not only or matches(only)) and not matches(skip)
-
-
-def _write(report: dict[str, Any], directory: Path, kind: str) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    machine = f"{report['machine']['cpu']}-{report['machine']['cores_available']}-cores"
-    slug = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-") or platform.machine()
-    path = directory / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}-{slug}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return path
-
-
-def _commit() -> str:
-    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -186,18 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--patience", type=float, default=180.0, help="seconds until a run counts as hung (180)")
     add("--commands", action="store_true", help="print the command line of every row as well")
     add("--no-install", action="store_true", help="leave upstream out if it is not installed yet")
-    add(
-        "--work",
-        type=Path,
-        default=REPOSITORY / ".cm" / "bench",
-        help="models, scratch and the upstream environment (.cm/bench)",
-    )
-    add(
-        "--output",
-        type=Path,
-        default=REPOSITORY / "benchmarks" / "results",
-        help="where the JSON goes (benchmarks/results)",
-    )
+    add_work(parser, "models, scratch and the upstream environment")
+    add_output(parser)
     return parser
 
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -24,9 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lab import REPOSITORY
-
-from loadgen_generic.machine import describe_host, describe_packages
+from reporting import add_output, circumstances, machine_slug, write
 
 __all__ = ["main"]
 
@@ -81,11 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{'holds' if holds else 'DOES NOT HOLD'} (wanted: {_WANTED:.0%} of each)"
     )
     report = {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "machine": {name: value for name, value in describe_host().items() if name != "name"},
+        **circumstances(),
         "load_average_before": load_before,
-        "load_average_at_end": os.getloadavg(),
-        "packages": describe_packages(),
         "settings": {
             name: getattr(given, name)
             for name in ("trials", "runs", "seconds", "latency_us", "slower")
@@ -94,7 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "holds": holds,
         "trials": [{**asdict(trial), "right": trial.right} for trial in trials],
     }
-    print(f"\nevery value and command line: {_write(report, given.output)}")
+    name = f"compare-{time.strftime('%Y%m%d-%H%M%S')}-{machine_slug()}.json"
+    print(f"\nevery value and command line: {write(report, given.output / name)}")
     return 0 if holds else 1
 
 
@@ -159,15 +153,6 @@ def _table(trials: Sequence[Trial]) -> str:
     )
 
 
-def _write(report: dict[str, Any], directory: Path) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    machine = f"{report['machine']['cpu']}-{report['machine']['cores_available']}-cores"
-    slug = re.sub(r"[^a-z0-9]+", "-", machine.lower()).strip("-") or platform.machine()
-    path = directory / f"compare-{time.strftime('%Y%m%d-%H%M%S')}-{slug}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    return path
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="compare.py", description=__doc__)
     add = parser.add_argument
@@ -176,12 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=1.0, help="length of one run (1)")
     add("--latency_us", type=float, default=2000.0, help="of the baseline, in us (2000)")
     add("--slower", type=float, default=3.0, help="the true slowdown, in percent (3)")
-    add(
-        "--output",
-        type=Path,
-        default=REPOSITORY / "benchmarks" / "results",
-        help="where the JSON goes (benchmarks/results)",
-    )
+    add_output(parser)
     return parser
 
 

@@ -1,6 +1,6 @@
-"""The models of the benchmark, built by code into a directory; the same bytes every time.
+"""The models of the benchmarks, built by code into a directory; the same bytes every time.
 
-``python benchmarks/models.py DIRECTORY`` writes them all.
+``python benchmarks/models.py DIRECTORY`` writes them all, about 1.5 GB; with names after it, those.
 """
 
 from __future__ import annotations
@@ -8,17 +8,19 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+import bert
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from loadgen_generic.models import resnet50
 
-__all__ = ["MODELS", "BenchModel", "write"]
+__all__ = ["MODELS", "BenchModel", "as_float16", "write"]
 
 _OPSET, _IR_VERSION = 13, 8
 _SEED = 7
@@ -32,16 +34,19 @@ class BenchModel:
 
     Attributes:
         build: makes the serialised model.
-        floats: float32 values in one sample.
+        floats: float32 values in one sample; where it holds other types, as many as take the
+            same memory.
         fixed_batch: rows of the input where the model fixes them, else 0.
         samples: samples of an Offline run of a given length, and the most that the upstream
             script is given, since it keeps each of them in memory.
+        ranges: of integer inputs that mean something, without the upper end.
     """
 
     build: Callable[[], bytes]
     floats: int
     fixed_batch: int = 0
     samples: int = 100_000
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def identity() -> bytes:
@@ -84,6 +89,37 @@ def fixed_batch() -> bytes:
     return (data / _FIXED_BATCH).read_bytes()
 
 
+def as_float16(build: Callable[[], bytes]) -> bytes:
+    """The model with float16 in place of float32: weights, inputs, outputs and casts."""
+    model = onnx.load_from_string(build())
+    graph = model.graph
+    for weight in graph.initializer:
+        if weight.data_type == TensorProto.FLOAT:
+            halved = numpy_helper.to_array(weight).astype(np.float16)
+            weight.CopyFrom(numpy_helper.from_array(halved, weight.name))
+    for value in (*graph.input, *graph.output):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    for node in graph.node:
+        for attribute in node.attribute if node.op_type == "Cast" else ():
+            if attribute.name == "to" and attribute.i == TensorProto.FLOAT:
+                attribute.i = TensorProto.FLOAT16
+    return bytes(model.SerializeToString())
+
+
+def _encoder(shape: bert.Shape) -> BenchModel:
+    return BenchModel(
+        partial(bert.build, shape),
+        floats=3 * shape.tokens * 2,
+        samples=256,
+        ranges={
+            "input_ids": (0, shape.words),
+            "attention_mask": (1, 2),
+            "token_type_ids": (0, 2),
+        },
+    )
+
+
 MODELS = {
     "identity": BenchModel(identity, 4, samples=300_000),
     "matmul": BenchModel(matmul, 64, samples=300_000),
@@ -91,6 +127,18 @@ MODELS = {
     "resnet50": BenchModel(resnet50.build, 3 * 224 * 224, samples=256),
     "fixed": BenchModel(fixed_batch, 16 * 50 * 40, fixed_batch=20, samples=20_000),
     "pool": BenchModel(pool, 3 * 224 * 224, samples=10_000),
+    "bert": _encoder(bert.BASE),
+    "bert-384": _encoder(replace(bert.BASE, tokens=384)),
+    "bert-tiny": _encoder(bert.Shape(2, 64, 4, 128, 1000, 16)),
+}
+MODELS |= {
+    f"{name}-float16": replace(
+        MODELS[name],
+        build=partial(as_float16, MODELS[name].build),
+        # Only float32 inputs shrink.
+        floats=MODELS[name].floats if MODELS[name].ranges else MODELS[name].floats // 2,
+    )
+    for name in ("mlp", "resnet50", "bert", "bert-384", "bert-tiny")
 }
 
 
@@ -132,11 +180,12 @@ def _model(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Write the benchmark's models.")
+    parser = argparse.ArgumentParser(description="Write models of the benchmarks.")
     parser.add_argument("directory", type=Path)
-    directory = parser.parse_args().directory
-    for name in MODELS:
-        print(write(name, directory))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(MODELS)} (all)")
+    given = parser.parse_args()
+    for name in given.names or MODELS:
+        print(write(name, given.directory))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,25 @@ from search import Probe, highest_valid
 
 from loadgen_generic.config import BenchmarkConfig, choices
 
-__all__ = ["case", "first_query_seconds", "server_case", "startup_case"]
+__all__ = ["case", "command_of", "first_query_seconds", "server_case", "startup_case"]
 
 _PROGRAM = Path(sys.executable).with_name("loadgen-generic")
 NO_FLAGS: Mapping[str, object] = MappingProxyType({})
 # A little more than 1 / 0.97.
 BEATEN = 1.0308
-_KEPT = ("runner", "concurrency", "intra_op_threads", "batch_size", "distinct_samples")
+_KEPT = (
+    "runner",
+    "concurrency",
+    "intra_op_threads",
+    "batch_size",
+    "distinct_samples",
+    "execution_provider",
+    "precision",
+    "openvino_version",
+    "devices",
+    "data_location",
+    "cuda_graph",
+)
 
 
 def case(
@@ -113,7 +125,7 @@ def startup_case(key: str, model: str) -> Case:
 
     def measure(lab: Lab) -> Measured:
         with lab.scratch() as directory:
-            command = [*_command(lab, model, {"samples": 1}), "--output_dir", directory / "out"]
+            command = [*command_of(lab, model, {"samples": 1}), "--output_dir", directory / "out"]
             done = lab.run(command, env={"TZ": "UTC"})
             if done.code:
                 raise UnavailableError(last_line(done))
@@ -137,14 +149,14 @@ def _run(
     lab: Lab, model: str, flags: Mapping[str, object], memory: bool = False
 ) -> tuple[dict[str, Any], float, str]:
     with lab.scratch() as directory:
-        command = [*_command(lab, model, flags), "--output_dir", directory / "out"]
+        command = [*command_of(lab, model, flags), "--output_dir", directory / "out"]
         done = lab.run(command, watch_memory=memory)
         if done.code:
             raise UnavailableError(last_line(done).removeprefix("loadgen-generic: error: "))
         return json.loads(done.stdout), done.rss_bytes, lab.show(command[:-2])
 
 
-def _command(lab: Lab, model: str, flags: Mapping[str, object]) -> list[object]:
+def command_of(lab: Lab, model: str, flags: Mapping[str, object]) -> list[object]:
     """The command line; refuses options and choices that this version does not have."""
     for name, value in flags.items():
         field = BenchmarkConfig.model_fields.get(name)
@@ -173,4 +185,5 @@ def _detail(result: Mapping[str, Any]) -> dict[str, Any]:
         "valid": result["valid"],
         "picked": {name: effective[name] for name in _KEPT if name in effective},
         "reason": effective.get("runner_reason", ""),
+        "phases": result.get("phases"),
     }

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab import REPOSITORY
-
-from loadgen_generic.machine import describe_host, describe_packages
+from reporting import add_output, add_work, circumstances, write
 
 __all__ = ["main"]
 
@@ -61,20 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = [_measure(run, kind, given.queries) for kind in _FORMATS]
     _print(rows, given.queries, trace_bytes)
     document = {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "machine": {name: value for name, value in describe_host().items() if name != "name"},
-        "packages": describe_packages(),
-        "load_average_at_end": os.getloadavg(),
+        **circumstances(),
         "queries": given.queries,
         "scenario": given.scenario,
         "run": " ".join(["loadgen-generic", *command[1:]]).replace(str(run), "DIR"),
         "trace_bytes": trace_bytes,
         "rows": rows,
     }
-    given.output.mkdir(parents=True, exist_ok=True)
-    path = given.output / "report.json"
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    print(f"\nevery figure: {path}")
+    print(f"\nevery figure: {write(document, given.output / 'report.json')}")
     return 0 if _kept(rows[0]) else 1
 
 
@@ -139,18 +129,8 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--queries", type=int, default=10_000_000, help="queries of the run (10000000)")
     add("--scenario", choices=("SingleStream", "Server"), default="SingleStream")
-    add(
-        "--work",
-        type=Path,
-        default=REPOSITORY / ".cm" / "bench",
-        help="where the run is made, and deleted (.cm/bench)",
-    )
-    add(
-        "--output",
-        type=Path,
-        default=REPOSITORY / "benchmarks" / "results",
-        help="where the JSON goes (benchmarks/results)",
-    )
+    add_work(parser, "where the run is made, and deleted")
+    add_output(parser)
     return parser
 
 

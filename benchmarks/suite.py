@@ -9,7 +9,7 @@ from lab import Case
 
 __all__ = ["Figure", "Row", "Suite"]
 
-Judge = Literal["ratio", "excess", "value"]
+Judge = Literal["ratio", "excess", "value", "least"]
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,13 @@ class Row:
         against: what it is compared with; the best of them counts; empty where the limit is
             absolute.
         judge: ``ratio`` is how many times better ours is; ``excess`` is ours minus the other;
-            ``value`` is ours alone. The last two must be at most ``wanted``.
+            ``value`` is ours alone. These two must be at most ``wanted``; ``least`` is ours
+            alone as well, and must be at least that.
         wanted: None for a row that only shows.
         lower: less is better.
+        or_ours: other figures of ours; the best of them and ``ours`` is judged.
+        paired: what is judged is the median of the rounds' own ratios (or differences), since
+            the two sides of a round ran one after the other.
     """
 
     key: str
@@ -42,6 +46,13 @@ class Row:
     judge: Judge = "ratio"
     wanted: float | None = None
     lower: bool = False
+    or_ours: tuple[Figure, ...] = ()
+    paired: bool = False
+
+    @property
+    def cases(self) -> set[str]:
+        """Keys of the cases that the row needs."""
+        return {figure.case for figure in (self.ours, *self.or_ours, *self.against)}
 
 
 @dataclass

@@ -32,6 +32,12 @@ class Record:
         values = self.values(name)
         return statistics.median(values) if values else math.nan
 
+    @classmethod
+    def from_json(cls, known: dict[str, Any]) -> Record:
+        """As :meth:`as_json` wrote it; what was not available then may be now."""
+        rounds = [Measured(**found) for found in known["rounds"]]
+        return cls(rounds, dropped=known["dropped_after_first_round"])
+
     def as_json(self) -> dict[str, Any]:
         return {
             "command": self.rounds[-1].command if self.rounds else "",
@@ -46,15 +52,18 @@ class Record:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One row with its numbers. ``reached`` is the ratio, the excess or the value itself."""
+    """One row with its numbers. ``reached`` is the ratio, the excess or the value itself;
+    ``by_round`` is the same of each round in which both sides ran."""
 
     key: str
     unit: str
     judge: str
     ours: float
+    ours_case: str
     other: float
     other_case: str
     reached: float
+    by_round: list[float]
     wanted: float | None
     holds: bool | None
     spread_percent: float
@@ -71,37 +80,48 @@ class Verdict:
 
 
 def judge(row: Row, records: dict[str, Record]) -> Verdict:
-    """Ours against the best of the others, by medians over the rounds."""
-    mine = records[row.ours.case]
-    ours = mine.median(row.ours.name)
-    best = _best(row, records)
+    """The best of ours against the best of the others, by medians over the rounds."""
+    figure = _best((row.ours, *row.or_ours), row.lower, records) or row.ours
+    mine = records[figure.case]
+    ours = mine.median(figure.name)
+    best = _best(row.against, row.lower, records)
     other = records[best.case].median(best.name) if best else math.nan
-    if row.judge == "value":
-        reached = ours
-    elif row.judge == "excess":
-        reached = ours - other
-    else:
-        reached = other / ours if row.lower else ours / other
+    theirs = records[best.case].values(best.name) if best else []
+    by_round = [
+        _reached(row, *pair) for pair in zip(mine.values(figure.name), theirs, strict=False)
+    ]
+    reached = statistics.median(by_round) if row.paired and by_round else _reached(row, ours, other)
     holds = None
     if row.wanted is not None and not math.isnan(reached):
-        holds = reached >= row.wanted if row.judge == "ratio" else reached <= row.wanted
+        at_least = row.judge in ("ratio", "least")
+        holds = reached >= row.wanted if at_least else reached <= row.wanted
     last = mine.rounds[-1] if mine.rounds else None
     return Verdict(
         key=row.key,
         unit=row.unit,
         judge=row.judge,
         ours=ours,
+        ours_case=figure.case,
         other=other,
         other_case=best.case if best else "",
         reached=reached,
+        by_round=by_round,
         wanted=row.wanted,
         holds=holds,
-        spread_percent=_spread(mine.values(row.ours.name)),
-        other_spread_percent=_spread(records[best.case].values(best.name)) if best else math.nan,
+        spread_percent=_spread(mine.values(figure.name)),
+        other_spread_percent=_spread(theirs),
         note=_note(row, records),
         command=last.command if last else "",
         other_command=records[best.case].rounds[-1].command if best else "",
     )
+
+
+def _reached(row: Row, ours: float, other: float) -> float:
+    if row.judge in ("value", "least"):
+        return ours
+    if row.judge == "excess":
+        return ours - other
+    return other / ours if row.lower else ours / other
 
 
 def render(verdicts: Sequence[Verdict]) -> str:
@@ -120,11 +140,11 @@ def render(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(text)
 
 
-def _best(row: Row, records: dict[str, Record]) -> Figure | None:
-    found = [f for f in row.against if not math.isnan(records[f.case].median(f.name))]
+def _best(figures: Sequence[Figure], lower: bool, records: dict[str, Record]) -> Figure | None:
+    found = [f for f in figures if not math.isnan(records[f.case].median(f.name))]
     # One that went through all rounds, unless none did.
     found = [f for f in found if not records[f.case].dropped] or found
-    pick = min if row.lower else max
+    pick = min if lower else max
     return pick(found, key=lambda f: records[f.case].median(f.name)) if found else None
 
 
@@ -146,8 +166,13 @@ def _note(row: Row, records: dict[str, Record]) -> str:
         rounds = records[name].rounds
         samples = rounds[-1].detail.get("samples") if rounds else None
         notes += [f"it ran {samples} samples"] if samples else []
+    elif row.or_ours:
+        sides = ((row.ours, *row.or_ours), row.against)
+        best_of = [_best(side, row.lower, records) for side in sides]
+        names = [f.case.rsplit("/", 1)[-1] if f else "none" for f in best_of]
+        notes.append(f"ours {names[0]}, the other {names[1]}")
     elif row.against:
-        best = _best(row, records)
+        best = _best(row.against, row.lower, records)
         if best:
             notes.append(f"best manual: {best.case.rsplit('/', 1)[-1]}")
         if best and records[best.case].rounds[-1].detail.get("at_most"):
@@ -162,7 +187,9 @@ def _unique(texts: Iterable[str]) -> list[str]:
 
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:
-    sign = {"ratio": ">= {} x", "excess": "<= +{}", "value": "<= {}"}[verdict.judge]
+    sign = {"ratio": ">= {} x", "excess": "<= +{}", "value": "<= {}", "least": ">= {}"}[
+        verdict.judge
+    ]
     reached = _number(verdict.reached)
     if verdict.judge == "ratio" and reached != _NO:
         reached += " x"

@@ -20,17 +20,17 @@ import statistics
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lab import REPOSITORY, Lab
+from lab import Lab
 from models import MODELS
+from reporting import add_output, add_work, circumstances, write
 
-from loadgen_generic.machine import available_cores, describe_host, describe_packages
+from loadgen_generic.machine import available_cores
 
 __all__ = ["main"]
 
@@ -96,9 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 scenario.measure(lab, side)
     print(_table(scenarios))
     report = {
-        "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "machine": {name: value for name, value in describe_host().items() if name != "name"},
-        "packages": describe_packages(),
+        **circumstances(),
         "model": given.model,
         "rounds": given.rounds,
         "seconds": lab.seconds,
@@ -106,9 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             each.name: {"flags": dict(each.flags), "rounds": each.found} for each in scenarios
         },
     }
-    given.output.mkdir(parents=True, exist_ok=True)
-    path = given.output / f"telemetry-{given.model}.json"
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    path = write(report, given.output / f"telemetry-{given.model}.json")
     print(f"\nevery figure: {path}")
     return 0
 
@@ -200,8 +196,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=5, help="how often each case is measured (5)")
     add("--seconds", type=float, default=5.0, help="length of one run (5)")
     add("--patience", type=float, default=180.0, help="seconds until a run counts as hung (180)")
-    add("--work", type=Path, default=REPOSITORY / ".cm" / "bench", help="models and scratch")
-    add("--output", type=Path, default=REPOSITORY / "benchmarks" / "results")
+    add_work(parser)
+    add_output(parser)
     return parser
 
 

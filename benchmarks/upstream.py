@@ -17,9 +17,10 @@ import venv
 from pathlib import Path
 from typing import Any
 
-from lab import REPOSITORY, Case, Lab, Measured, UnavailableError, last_line
+from lab import Case, Lab, Measured, UnavailableError, last_line
 from models import MODELS
 from ours import first_query_seconds
+from reporting import add_work
 from search import Probe, highest_valid
 
 __all__ = ["RUNNERS", "driver_case", "install", "offline_case", "server_case", "startup_case"]
@@ -173,9 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--work", type=Path, default=REPOSITORY / ".cm" / "bench", help="where it goes (.cm/bench)"
-    )
+    add_work(parser, "where it goes")
     install(parser.parse_args().work.resolve())
 
 
