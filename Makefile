@@ -2,6 +2,11 @@
 # .venv and .cm, inside this checkout.
 PYTHON ?= python3
 VENV := .venv
+# `make venv EP=openvino` (or cuda, or tensorrt) makes .venv-openvino, for the ONNX Runtime that has
+# this provider: its packages exclude one another. `--ep` finds it.
+EPS := openvino cuda tensorrt
+# The newest CUDA that the driver runs, unless given; 13 where there is no driver.
+CUDA ?= $(or $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA [A-Za-z ]*Version: *\([0-9]*\).*/\1/p'),13)
 BIN := $(CURDIR)/$(VENV)/bin
 # CM's state belongs to one virtual environment: it remembers the path of the Python it found.
 CM_HOME := $(CURDIR)/.cm
@@ -32,7 +37,33 @@ lint: $(VENV)/.developing
 	@"$(BIN)/ruff" format --check .
 	@"$(BIN)/mypy"
 
+ifdef EP
+ifeq ($(filter $(EP),$(EPS)),)
+$(error EP=$(EP): there is no environment of this name; it is one of $(EPS))
+endif
+EXTRA := $(EP)
+ifneq ($(EP),openvino)
+MAJOR := $(firstword $(subst ., ,$(CUDA)))
+ifneq ($(filter $(MAJOR),8 9 10 11),)
+$(error CUDA $(CUDA): onnxruntime-gpu needs 12 or newer; update the driver)
+endif
+# For CUDA 12 it is an older onnxruntime-gpu, and an extra of its own.
+EXTRA := $(EP)$(filter 12,$(MAJOR))
+# The command watches GPUs from the environment that it was started in.
+WATCH := nvidia-ml-py
+endif
+venv: $(VENV)-$(EP)/.installed-$(EXTRA)
+
+$(VENV)-$(EP)/.installed-$(EXTRA): pyproject.toml constraints.txt
+	@test -x "$(VENV)-$(EP)/bin/python" || $(PYTHON) -m venv $(VENV)-$(EP)
+	@echo "installing loadgen-generic[$(EXTRA)] into $(VENV)-$(EP) ..."
+	@"$(VENV)-$(EP)/bin/python" -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[$(EXTRA),images]"
+	@test -z "$(WATCH)" -o ! -x "$(BIN)/python" || "$(BIN)/python" -m pip install -q --disable-pip-version-check -c constraints.txt $(WATCH)
+	@rm -f $(VENV)-$(EP)/.installed-*
+	@touch $@
+else
 venv: $(VENV)/.installed
+endif
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -x "$(BIN)/python" || $(PYTHON) -m venv $(VENV)
@@ -55,5 +86,5 @@ unregister: $(VENV)/.installed
 	@PATH="$(BIN):$$PATH" "$(BIN)/python" tools/register.py --unregister
 
 clean:
-	rm -rf $(VENV) .cm build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(addprefix $(VENV)-,$(EPS)) .cm build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -41,6 +41,8 @@ INPUT_NAME = PREFIX + "ML_MODEL_INPUT_LAYER_NAME"
 EXPECTED = PREFIX + "LOADGEN_GENERIC_MODEL_"  # keys of a variation: what its model expects
 IMAGES = PREFIX + "LOADGEN_GENERIC_IMAGES"
 PACKAGES_FOUND = PREFIX + "LOADGEN_GENERIC_PACKAGES_FOUND"
+ONNXRUNTIME = PREFIX + "LOADGEN_GENERIC_ONNXRUNTIME"  # which package CM may install, or none
+CUDA_MAJOR = PREFIX + "LOADGEN_GENERIC_CUDA"
 PYTHON = PREFIX + "PYTHON_BIN_WITH_PATH"
 STARTED_IN = PREFIX + "TMP_CURRENT_PATH"
 
@@ -50,13 +52,9 @@ REQUEST_VARIABLE = "LOADGEN_GENERIC_REQUEST"
 MAIN_VARIABLE = "LOADGEN_GENERIC_MAIN"
 
 PATH_FLAGS = ("modelpath", "output_dir", "dataset", "verify", "user_conf", "audit")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 PLACEHOLDER = "given"  # stays in env of a value that a dependency's condition looks at
 
 SOURCES = Path(__file__).resolve().parent / "src"
-# What the harness imports.
-MODULES: tuple[str, ...] = ("ml_dtypes", "mlperf_loadgen", "numpy", "onnx", "onnxruntime")
-MODULES += ("psutil", "pydantic", "rich", "vl_convert")
 
 # What ends or changes the text of `export KEY="value"` (or `set KEY=value`).
 UNSAFE = re.compile(r'["%^&|<>\r\n]' if os.name == "nt" else r'["$`\\\r\n]')
@@ -73,7 +71,7 @@ REFUSED_IF_UNSAFE = {
     DEVICE: DEVICE,
 }
 
-CM_FLAGS = frozenset({"output", "outdirname", "repro_dir"})  # CM's own, though like ours
+CM_FLAGS = frozenset({"output", "outdirname", "recursion", "repro_dir"})  # CM's, though like ours
 
 
 def predeps(i: dict[str, Any]) -> dict[str, Any]:
@@ -116,14 +114,9 @@ def preprocess(i: dict[str, Any]) -> dict[str, Any]:
     """Write the request, and tell run.sh where it is."""
     env, session = i["env"], i["run_script_input"][SESSION]
     options: dict[str, Any] = session["options"]
-    env[IMAGES] = "yes" if _holds_images(str(options.get("dataset", ""))) else "no"
-    try:
-        env[PACKAGES_FOUND] = "yes" if _packages_found(env, i["input"], i["meta"]) else "no"
-    except OSError as error:
-        return _error(
-            f"the Python that CM gives, {env.get(PYTHON)}, does not start ({error}). "
-            "Make CM look again: cm rm cache --tags=get,python3 -f"
-        )
+    problem = _look_for_packages(env, options, i["input"], i["meta"])
+    if problem:
+        return _error(problem)
 
     downloaded = str(env.get(MODEL_FILE, ""))
     if "modelpath" not in options and downloaded:
@@ -195,11 +188,6 @@ def _expected(env: Values, options: Values, variations: Values) -> dict[str, Any
     return {flag: v for flag, v in expected.items() if v is not None and flag not in options}
 
 
-def _holds_images(dataset: str) -> bool:
-    files = [dataset] if os.path.isfile(dataset) else Path(dataset).rglob("*") if dataset else ()
-    return any(str(file).lower().endswith(IMAGE_SUFFIXES) for file in files)
-
-
 def _mistyped_flag(
     given: Values, mapping: Mapping[str, str], schema_names: Mapping[str, str]
 ) -> str:
@@ -255,14 +243,27 @@ def _adjusted(given: Values) -> set[str]:
     return {name for spelling in spellings for name in given.get(spelling) or {}}
 
 
-def _packages_found(env: Values, given: Values, meta: Values) -> bool:
-    """Whether Python has all the harness needs, and the user asks nothing of them."""
-    if _adjusted(given) & {name for dep in meta["prehook_deps"] for name in dep["names"]}:
-        return False
-    distributions = "onnxruntime-gpu" if env.get(DEVICE) == "gpu" else ""
-    modules = ",".join([*MODULES, "PIL"] if env.get(IMAGES) == "yes" else MODULES)
-    look = [str(env.get(PYTHON)), str(SOURCES / "find_packages.py"), modules, distributions]
-    return subprocess.run(look, capture_output=True, check=False).returncode == 0
+def _look_for_packages(env: dict[str, Any], options: Values, given: Values, meta: Values) -> str:
+    """Decide which packages CM has to see to; returns why no run is possible, or nothing."""
+    asked = {"cuda": env.get(PREFIX + "CUDA_VERSION", ""), "ep": "cpu", "dataset": ""}
+    asked.update({"allow_fallback": "", **options})
+    asked["provider"] = "" if env[BACKEND] == "fake" else asked["ep"]
+    look = [str(env.get(PYTHON)), str(SOURCES / "find_packages.py")]
+    question = json.dumps(asked, default=_text).encode()
+    try:
+        done = subprocess.run(look, input=question, stdout=subprocess.PIPE, check=True)
+        found = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.CalledProcessError) as error:
+        return (
+            f"the Python that CM gives, {env.get(PYTHON)}, does not start ({error}). "
+            "Make CM look again: cm rm cache --tags=get,python3 -f"
+        )
+    # What the user asks of a package, CM sees to in its dependency.
+    adjusted = _adjusted(given) & {name for dep in meta["prehook_deps"] for name in dep["names"]}
+    env[PACKAGES_FOUND] = "no" if found["missing"] or adjusted else "yes"
+    env[IMAGES] = "yes" if found["images"] else "no"
+    env[ONNXRUNTIME], env[CUDA_MAJOR] = found["install"], found["cuda"]
+    return str(found["error"])
 
 
 def _let_shells_ignore_interrupts() -> Any:
@@ -286,8 +287,7 @@ def _read_report(directory: Path) -> dict[str, Any]:
             "status": "error",
             "exit_code": 1,
             "error": f"the benchmark ended without a report (exit status {how}). What it "
-            "printed last, above, says why; 137 means that it was killed, often because "
-            "memory ran out.",
+            "printed last, above, says why; 137: it was killed, mostly for want of memory.",
         }
     return report
 

@@ -38,6 +38,9 @@ def load() -> types.ModuleType:
 
 
 customize = load()
+REAL_LOOK = customize._look_for_packages
+# What src/find_packages.py answers where all is there.
+FOUND = {"missing": [], "install": "cpu", "images": False, "cuda": "", "error": ""}
 
 
 class Run:
@@ -88,7 +91,11 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def packages_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(customize, "_packages_found", lambda *_: True)
+    def look(env: dict[str, Any], *_: object) -> str:
+        env.update(CM_LOADGEN_GENERIC_PACKAGES_FOUND="yes", CM_LOADGEN_GENERIC_IMAGES="no")
+        return ""
+
+    monkeypatch.setattr(customize, "_look_for_packages", look)
 
 
 # ---- what shells get to see ----------------------------------------------------------
@@ -392,19 +399,60 @@ def test_main_says_which_package_is_missing(tmp_path: Path) -> None:
     assert "pip install" in answer["error"]
 
 
-@pytest.mark.parametrize(("modules", "found"), [(["json"], True), (["json", "no_such"], False)])
-def test_looking_for_packages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules: list[str], found: bool
+def looked_for(
+    found: dict[str, Any], env: dict[str, str] | None = None, /, **flags: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The question that preprocess asks, and what it makes of the answer in CM's env."""
+    asked: list[dict[str, Any]] = []
+
+    def answered(_: object, input: bytes, **__: object) -> subprocess.CompletedProcess[bytes]:
+        asked.append(json.loads(input))
+        return subprocess.CompletedProcess([], 0, json.dumps({**FOUND, **found}).encode())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(customize, "_look_for_packages", REAL_LOOK)
+        patch.setattr(customize.subprocess, "run", answered)
+        run = Run(env, **flags)
+        assert run.hook("predeps") == {"return": 0}
+        answer = run.hook("preprocess")
+        if answer == {"return": 0}:
+            run.hook("postprocess")
+    (question,) = asked
+    return question, {**run.env, "answer": answer}
+
+
+def test_what_is_asked_of_the_python_that_cm_gives() -> None:
+    asked, env = looked_for({}, {"CM_CUDA_VERSION": "12.4"}, dataset="photos", allow_fallback=True)
+    assert asked["provider"] == "cpu"
+    assert asked["cuda"] == "12.4"
+    assert asked["dataset"] == os.path.join("/started/here", "photos")
+    assert asked["allow_fallback"] is True
+    assert env["CM_LOADGEN_GENERIC_PACKAGES_FOUND"] == "yes"
+    assert looked_for({}, backend="fake")[0]["provider"] == ""
+    assert looked_for({}, ep="\0$(x)")[0]["provider"] == "\0$(x)"
+    by_variation = {"CM_MLPERF_EXECUTION_PROVIDER": "OpenVINOExecutionProvider"}
+    assert looked_for({}, by_variation)[0]["provider"] == "OpenVINOExecutionProvider"
+
+
+@pytest.mark.parametrize(
+    ("found", "flags", "env"),
+    [
+        ({"missing": ["numpy"]}, {}, {"PACKAGES_FOUND": "no", "ONNXRUNTIME": "cpu"}),
+        ({"install": "none"}, {}, {"PACKAGES_FOUND": "yes", "ONNXRUNTIME": "none"}),
+        ({"images": True, "cuda": "12"}, {}, {"IMAGES": "yes", "CUDA": "12"}),
+        ({}, {"adr": {"onnx": {"version": "1"}}}, {"PACKAGES_FOUND": "no", "IMAGES": "no"}),
+    ],
+)
+def test_what_the_dependencies_are_told(
+    found: dict[str, Any], flags: dict[str, Any], env: dict[str, str]
 ) -> None:
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "no_such").mkdir()  # a folder of that name is no package
-    fresh = load()
-    monkeypatch.setattr(fresh, "MODULES", modules)
-    env = {"CM_PYTHON_BIN_WITH_PATH": sys.executable}
-    assert fresh._packages_found(env, {}, META) is found
-    assert fresh._packages_found({**env, "CM_MLPERF_DEVICE": "gpu"}, {}, META) is False
-    assert fresh._packages_found(env, {"adr": {"onnx": {"version": "1"}}}, META) is False
+    _, told = looked_for(found, **flags)
+    assert {key: told[f"CM_LOADGEN_GENERIC_{key}"] for key in env} == env
+
+
+def test_no_run_is_possible() -> None:
+    _, told = looked_for({"error": "--ep x: do y"})
+    assert told["answer"] == {"return": 1, "error": "--ep x: do y"}
 
 
 def test_python_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:

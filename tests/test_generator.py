@@ -182,6 +182,9 @@ def test_what_cannot_run_here_reaches_the_right_place(page: Page) -> None:
     shown = at(page, {"_device": "cuda", "_loadgen": "loadgen-source", **MODEL})
     assert "python,_cuda,_loadgen-source " in shown["cm"]
     assert shown["plain"] == "loadgen-generic run tiny.onnx --ep=CUDAExecutionProvider"
+    shown = at(page, {"_device": "openvino", "ep": "cpu", **MODEL})
+    assert "python,_openvino " in shown["cm"]
+    assert shown["plain"] == "loadgen-generic run tiny.onnx --ep=cpu"
     shown = at(page, {})
     assert shown["cm"].endswith("python,_demo --quiet")
     assert shown["plain"] == "loadgen-generic run --model=demo"
@@ -238,6 +241,34 @@ WRONG = [
     ({"fill": "x=1", "dataset": "d"}, "fill", "--dataset d"),
     ({"audit": "a", "mode": "accuracy"}, "audit", "performance run"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("choices", "wrong"),
+    [
+        ({"_device": "cuda", "devices": "0,1", "data_location": "device"}, {}),
+        ({"_device": "tensorrt", "devices": "all", "precision": "int8"}, {}),
+        ({"_device": "openvino", "precision": "bfloat16"}, {}),
+        (
+            {"_device": "openvino", "precision": "int8"},
+            {"precision": "OpenVINOExecutionProvider has no switch"},
+        ),
+        ({"_device": "openvino", "devices": "0"}, {"devices": "OpenVINOExecutionProvider runs on"}),
+        ({"_device": "cuda", "devices": "0,0"}, {"devices": "such as 0,1"}),
+        ({"_device": "cuda", "ep": "cpu", "devices": "0"}, {"devices": "cpu runs on", "ep": "cpu"}),
+        ({"devices": "0"}, {"devices": "CPUExecutionProvider runs on none"}),
+        ({"ep": "openvino", "precision": "tf32"}, {"precision": "float16, auto", "ep": "openvino"}),
+    ],
+)
+def test_the_variation_of_the_device_says_what_a_flag_may_be(
+    page: Page, choices: dict[str, str], wrong: dict[str, str]
+) -> None:
+    shown = at(page, {**MODEL, **choices})
+    assert shown["wrong"].keys() == wrong.keys()
+    for flag, words in wrong.items():
+        assert words in shown["wrong"][flag]
+    if not wrong and "ep" not in choices:
+        assert f"_{choices['_device']} " in shown["cm"]
 
 
 def test_wrong_values_are_marked_with_words_where_they_are_typed(page: Page) -> None:

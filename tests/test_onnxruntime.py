@@ -18,6 +18,7 @@ from loadgen_generic.seams import Batch
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+QNN = "QNNExecutionProvider"  # without particulars of ours
 
 
 def spec(path: Path, **changes: object) -> BackendSpec:
@@ -45,32 +46,32 @@ def test_provider_that_is_there_and_does_not_start(
     models: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ONNX Runtime would run on the CPU and say nothing."""
-    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [QNN, CPU])
     real = ort.InferenceSession
 
     def fall_back(path: str, options: ort.SessionOptions, **_: object) -> ort.InferenceSession:
         return real(path, options, providers=[CPU])
 
     monkeypatch.setattr(ort, "InferenceSession", fall_back)
-    backend = create_backend(spec(models("matmul"), execution_provider=CUDA))
+    backend = create_backend(spec(models("matmul"), execution_provider=QNN))
     with pytest.raises(RunError) as raised:
         backend.load()
     assert raised.value.exit_code == 1
-    for word in (CUDA, "did not start", CPU, "harness.log"):
+    for word in (QNN, "did not start", CPU, "harness.log"):
         assert word in str(raised.value)
 
 
 def test_provider_whose_session_raises(
     models: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ort, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [QNN, CPU])
 
     def raise_(*_: object, **__: object) -> None:
-        raise RuntimeError("CUDA failure 35: driver version is insufficient")
+        raise RuntimeError("QNN failure 35: the backend library is too old")
 
     monkeypatch.setattr(ort, "InferenceSession", raise_)
-    backend = create_backend(spec(models("matmul"), execution_provider=CUDA))
-    with pytest.raises(RunError, match=rf"{CUDA}.*driver version is insufficient"):
+    backend = create_backend(spec(models("matmul"), execution_provider=QNN))
+    with pytest.raises(RunError, match=rf"{QNN}.*the backend library is too old"):
         backend.load()
 
 

@@ -128,6 +128,18 @@ PAIRS: dict[str, Pair] = {
     "backend": Pair("onnxruntime", "fake", {"backend": None}),
     # Only one provider is certain to be installed; the other value must be refused.
     "execution_provider": Pair("cpu", "cuda", {"execution_provider": ("CPUExecutionProvider", 1)}),
+    "ep_options": Pair(None, "num_streams=2", {"ep_options": ({}, 2)}),
+    "allow_fallback": Pair(
+        None,
+        True,
+        {"execution_provider": (1, "CPUExecutionProvider")},
+        COUNTED | {"execution_provider": "xnnpack"},
+    ),
+    "precision": Pair(None, "float32", {"precision": ("as the model", "float32")}),
+    "devices": Pair("0", "1,0", {"devices": ([0], [1, 0])}, FAKE, model=""),
+    "data_location": Pair(
+        "host", "device", {"data_location": None}, FAKE | {"devices": "0"}, model=""
+    ),
     "intra_op_threads": Pair(1, 3, {"intra_op_threads": None}),
     "inter_op_threads": Pair(1, 3, {"inter_op_threads": None}),
     "execution_mode": Pair("sequential", "parallel", {"execution_mode": None}),

@@ -348,6 +348,7 @@ def bench_model(name: str, directory: Path) -> Path:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
+    sys.path.insert(0, str(BENCH_MODELS.parent))
     spec.loader.exec_module(module)
     path = directory / f"{name}.onnx"
     path.write_bytes(getattr(module, name)())

@@ -12,21 +12,25 @@ from command import Command
 from PIL import Image
 
 from loadgen_generic.answers.split import top_1
-from loadgen_generic.assembly import Assembly, batching_changes_answers
+from loadgen_generic.assembly import Assembly
 from loadgen_generic.config import BenchmarkConfig, choices
 from loadgen_generic.errors import RequestError
 from loadgen_generic.feed import Feed, settle_feed
+from loadgen_generic.fitting import batching_changes_answers
+from loadgen_generic.runners.layout import Layout
 from loadgen_generic.samples import PRESETS
 from loadgen_generic.tensors import Array, plan_samples
 
 RGB = (200, 30, 90)
+
+ALONE = Layout("inline", 1, 1, 1)
 
 
 def settled(model: Path, dataset: Path, **flags: object) -> Feed:
     config = BenchmarkConfig.model_validate(
         {"model_path": str(model), "dataset": str(dataset), "samples": 1, **flags}
     )
-    return settle_feed(config, Assembly(config, str(model), 1), 1, 1 << 20)
+    return settle_feed(config, Assembly(config, str(model), 1), ALONE, 1 << 20)
 
 
 def first(feed: Feed) -> Array:
@@ -120,6 +124,6 @@ def test_a_detector_that_finds_nothing_in_some_images_has_no_batch(tmp_path: Pat
     path = tmp_path / "sparse.onnx"
     path.write_bytes(reference_models.retinanet("N", size=8, threshold=0.72))
     config = BenchmarkConfig.model_validate({"model_path": str(path), "samples": 1})
-    backend, signature = Assembly(config, str(path), 1).backend(1)
+    backend, signature = Assembly(config, str(path), 1).backend(ALONE)
     plan = plan_samples(signature, {})
     assert all(batching_changes_answers(backend, plan, seed, lambda: None) for seed in range(300))

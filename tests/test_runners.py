@@ -17,9 +17,9 @@ from recording import Recorder
 from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.errors import RequestError
 from loadgen_generic.runners import RUNNERS, create_runner
-from loadgen_generic.runners.auto import Wish, layout_by_rule
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.probe import measure_burst, measure_stream
+from loadgen_generic.runners.rule import Wish, layout_by_rule
 from loadgen_generic.runners.setup import RunnerSetup
 from loadgen_generic.samples import SyntheticSamples
 from loadgen_generic.seams import Backend, Runner

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import ModuleType, SimpleNamespace
 
 import psutil
 import pytest
@@ -233,94 +232,3 @@ def test_a_long_test_keeps_six_hundred_looks(monkeypatch: pytest.MonkeyPatch) ->
     assert set(memories.series[0].values[1:300]) == {300.0}
     assert set(rates.series[0].values) == {2.0}
     assert sampler._interval == 2.0  # thinned twice
-
-
-class NvmlError(Exception):
-    """Stands in for pynvml's own."""
-
-
-def nvml(**changes: object) -> ModuleType:
-    """A stand-in for pynvml with two GPUs, the second of which tells its memory only."""
-
-    def only_first(value: object) -> Callable[..., object]:
-        def ask(device: int, *more: object) -> object:
-            if device == 1:
-                raise NvmlError("Not Supported")
-            return value
-
-        return ask
-
-    module = ModuleType("pynvml")
-    members = {
-        "NVMLError": NvmlError,
-        "NVML_CLOCK_SM": 1,
-        "NVML_TEMPERATURE_GPU": 0,
-        "nvmlInit": lambda: None,
-        "nvmlShutdown": lambda: None,
-        "nvmlDeviceGetCount": lambda: 2,
-        "nvmlDeviceGetHandleByIndex": lambda number: number,
-        "nvmlDeviceGetName": lambda device: ["Big", b"Small"][device],
-        "nvmlDeviceGetUtilizationRates": only_first(SimpleNamespace(gpu=75, memory=20)),
-        "nvmlDeviceGetMemoryInfo": lambda device: SimpleNamespace(used=(device + 1) << 30),
-        "nvmlDeviceGetPowerUsage": only_first(250_500),
-        "nvmlDeviceGetClockInfo": only_first(1410),
-        "nvmlDeviceGetTemperature": only_first(66),
-        "nvmlDeviceGetCurrentClocksEventReasons": only_first(0x1 | 0x4 | 0x20),
-        **changes,
-    }
-    for name, member in members.items():
-        setattr(module, name, member)
-    return module
-
-
-def test_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", nvml())
-    found = sampled(os.getpid())
-    assert found.gpus == [
-        {
-            "name": "GPU 0, Big",
-            "utilisation_percent": 75,
-            "memory_bytes": 1 << 30,
-            "power_w": 250.5,
-            "clock_mhz": 1410,
-            "temperature_c": 66,
-            "held_back_by": "power cap, heat, held by the driver",
-        },
-        {
-            "name": "GPU 1, Small",
-            "utilisation_percent": None,
-            "memory_bytes": 2 << 30,
-            "power_w": None,
-            "clock_mhz": None,
-            "temperature_c": None,
-            "held_back_by": None,
-        },
-    ]
-    memory = line(found, "GPU memory")
-    assert [(s.name, s.unit, s.values[0]) for s in memory.series] == [
-        ("GPU 0", "bytes", 1 << 30),
-        ("GPU 1", "bytes", 2 << 30),
-    ]
-    power = line(found, "GPU power")
-    assert [(s.unit, s.values[0]) for s in power.series] == [("W", 250.5), ("W", None)]
-    assert line(found, "GPU clock").series[0].unit == "MHz"
-
-
-def test_an_older_library_has_another_name_for_what_holds_a_gpu_back(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    older = nvml(nvmlDeviceGetCurrentClocksThrottleReasons=lambda device: 0x8)
-    del older.nvmlDeviceGetCurrentClocksEventReasons
-    monkeypatch.setitem(sys.modules, "pynvml", older)
-    assert sampled(os.getpid()).gpus[1]["held_back_by"] == "hardware slowdown"
-
-
-def test_no_gpu_library_and_no_driver_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_driver() -> None:
-        raise NvmlError("Driver Not Loaded")
-
-    for library in (None, nvml(nvmlInit=no_driver)):
-        monkeypatch.setitem(sys.modules, "pynvml", library)
-        found = sampled(os.getpid(), looks=1)
-        assert found.gpus == []
-        assert not any("GPU" in timeline.title for timeline in found.machine)

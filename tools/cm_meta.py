@@ -36,7 +36,7 @@ def describe(name: str, option: Option, field: FieldInfo) -> str:
     if "=" in option.metavar:
         text += f" ({option.metavar})"
     if name in SET_BY_VARIATION:
-        text += f" (default: {default_of(field)}, with _cuda CUDAExecutionProvider)"
+        text += f" (default: {default_of(field)}, or that of the variation of the device)"
     if option.scenarios:
         text += f" ({', '.join(option.scenarios)} only)"
     return text + (f" [{option.unit}]" if option.unit else "")

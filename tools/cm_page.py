@@ -146,7 +146,7 @@ def _flags() -> Iterator[str]:
         default = default_of(field)
         shown = f"`{default}`" if default else ""
         if name in SET_BY_VARIATION:
-            shown += ", `CUDAExecutionProvider` with `_cuda`"
+            shown += ", or that of the device's variation"
         meaning = field.description or ""
         if option.scenarios:
             meaning += f" ({', '.join(option.scenarios)} only)"
@@ -206,6 +206,10 @@ def _dependency(dependency: Meta) -> Iterator[str]:
     ]
     if conditions:
         yield f"     * `if ({' AND '.join(conditions)})`"
+    if "version_max" in dependency:
+        yield f"     * version {dependency['version_max']} at the most"
+    for major in dependency.get("skip_if_any_env", {}).get("CM_LOADGEN_GENERIC_CUDA", ()):
+        yield f"     * not with CUDA {major}"
     if "CM_ML_MODEL_FILE_WITH_PATH" in dependency.get("skip_if_env", {}):
         yield "     * not if a model file is named"
     if "names" in dependency:

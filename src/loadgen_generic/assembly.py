@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
-
 from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.config import BenchmarkConfig
-from loadgen_generic.devices import planned_devices
+from loadgen_generic.devices import blame_card, planned_cards
 from loadgen_generic.elements import kind_of, limits
-from loadgen_generic.errors import RequestError
-from loadgen_generic.fitting import find_hints, hints_resized, why_not_run
+from loadgen_generic.errors import RequestError, RunError
+from loadgen_generic.fitting import (
+    batching_changes_answers,
+    find_hints,
+    hints_resized,
+    why_not_run,
+)
 from loadgen_generic.provider_facts import facts_of
 from loadgen_generic.runners import create_runner
-from loadgen_generic.runners.auto import may_batch
 from loadgen_generic.runners.layout import Layout
+from loadgen_generic.runners.rule import may_batch, rule_layout
 from loadgen_generic.runners.setup import RunnerSetup
-from loadgen_generic.samples import SyntheticSamples
 from loadgen_generic.seams import Backend, Runner, SampleLibrary
 from loadgen_generic.shapes import apply_shapes, check_inputs, parse_fill, parse_range
-from loadgen_generic.tensors import Array, InputPlan, ModelSignature, SamplePlan, plan_samples
+from loadgen_generic.tensors import InputPlan, ModelSignature, SamplePlan, plan_samples
 from loadgen_generic.values import Hints, Values, default_values, wished_values
 
-__all__ = ["Assembly", "Settled", "batching_changes_answers", "settle", "settle_plan"]
+__all__ = ["Assembly", "Settled", "settle", "settle_plan"]
 
-_CHECKED_SAMPLES = 3
-# Loose: batching may choose other kernels. What it must catch is a sample answered with
-# another sample's values.
-_RELATIVE, _ABSOLUTE = 2e-2, 1e-3
 _Key = tuple[int, int, int]  # threads, workers where they matter, device
 
 
@@ -38,6 +36,12 @@ class Assembly:
     """Makes runners of one model, and keeps the loaded backends that they share.
 
     ``beat`` is called after each inference before the test, as a sign of life.
+
+    Attributes:
+        cards: the numbers of those that the run is spread over; empty on a processor.
+
+    Raises:
+        RequestError, RunError: a card that is asked for is not there.
     """
 
     def __init__(
@@ -51,12 +55,61 @@ class Assembly:
         self.model_path = model_path
         self._cores = cores
         self.beat = beat
-        self.devices = planned_devices(config)
         self._backends: dict[_Key, tuple[Backend, ModelSignature]] = {}
+        self.cards: tuple[int, ...] = ()
+        alone = Layout("inline", 1, 1, 1)
+        self.cards = planned_cards(config, lambda: create_backend(self.spec(alone)).cards())
+
+    def begin(self) -> Layout:
+        """Load the backend of the layout by rule, as far as that depends on no model."""
+        rule = rule_layout(self._config, self._cores, len(self.cards))
+        if self._fell_back(self.backend(rule)[0]):
+            self.close()
+            self.cards = ()
+            return self.begin()
+        return rule
+
+    def _fell_back(self, backend: Backend) -> bool:
+        """Whether a backend that was to run on a card does not."""
+        started = backend.providers()
+        return bool(self.cards and started and not facts_of(started[0]).cards)
+
+    def devices(self, layout: Layout) -> tuple[int, ...]:
+        """What the workers of a layout run on: each takes the next, from the first on."""
+        return (self.cards or (0,))[: layout.workers]
+
+    def effective(self, layout: Layout) -> dict[str, object]:
+        """The options in force that say where a layout computes."""
+        if not self.cards:
+            return {"devices": []}
+        return {
+            "devices": list(self.devices(layout)),
+            "data_location": self._config.data_location,
+        }
+
+    def notes(self, layout: Layout) -> list[str]:
+        """What the user should know of the cards that a layout leaves alone."""
+        used = self.devices(layout)
+        if len(used) >= len(self.cards):
+            return []
+        idle = ", ".join(map(str, self.cards[len(used) :]))
+        return [f"one query at a time uses one card: GPU {used[0]}; idle: GPU {idle}"]
+
+    def shares(self, layout: Layout, answered: Sequence[int]) -> list[dict[str, int]]:
+        """How many samples each card answered.
+
+        Args:
+            answered: by each worker.
+        """
+        used = self.devices(layout)
+        return [
+            {"number": number, "samples": sum(answered[at :: len(used)])}
+            for at, number in enumerate(used)
+        ]
 
     def spec(self, layout: Layout, device: int | None = None) -> BackendSpec:
         """The backend that the workers of a layout use on a device, the first unless told."""
-        config = self._config
+        config, devices = self._config, self.devices(layout)
         parallel = config.execution_mode == "parallel"
         return BackendSpec(
             name=config.backend,
@@ -67,11 +120,11 @@ class Assembly:
             execution_mode="parallel" if parallel else "sequential",
             options=config.backend_options,
             optimized_cache=config.optimized_cache,
-            workers=-(-layout.workers // len(self.devices)) if layout.shares_session else 1,
+            workers=-(-layout.workers // len(devices)) if layout.shares_session else 1,
             provider_options=config.ep_options,
             precision=config.precision,
             allow_fallback=config.allow_fallback,
-            device=self.devices[0] if device is None else device,
+            device=devices[0] if device is None else device,
             data_location=config.data_location,
         )
 
@@ -82,7 +135,16 @@ class Assembly:
         found = self._backends.get(key)
         if found is None:
             backend = create_backend(spec)
-            found = self._backends[key] = backend, backend.load()
+            try:
+                found = self._backends[key] = backend, backend.load()
+            except Exception as error:
+                raise (blame_card(error, spec.device) if len(self.cards) > 1 else error) from error
+            if self._fell_back(backend) and spec.device != self.cards[0]:
+                raise RunError(
+                    f"GPU {spec.device} does not start, though GPU {self.cards[0]} does: "
+                    f"{backend.effective().get('fallback')}. Leave it out of --devices."
+                )
+            self.beat()
         return found
 
     def _key(self, spec: BackendSpec) -> _Key:
@@ -96,6 +158,7 @@ class Assembly:
         """The runner of a layout, its workers warmed up as asked for unless told otherwise."""
         if warmup_queries is None:
             warmup_queries = self._config.warmup_queries
+        devices = self.devices(layout)
         return create_runner(
             RunnerSetup(
                 runner=layout.runner,
@@ -105,17 +168,20 @@ class Assembly:
                 warmup_queries=warmup_queries,
                 pin=self._config.pin,
                 make_backends=[
-                    partial(create_backend, self.spec(layout, device)) for device in self.devices
+                    partial(create_backend, self.spec(layout, device)) for device in devices
                 ],
-                backends=[self.backend(layout, device)[0] for device in self.devices],
+                backends=[self.backend(layout, device)[0] for device in devices]
+                if layout.shares_session
+                else [],
                 samples=samples,
                 beat=self.beat,
+                cards=devices if self.cards else (),
             )
         )
 
     def keep_only(self, layout: Layout) -> None:
         """Close the backends that only a calibration needed."""
-        kept = {self._key(self.spec(layout, device)) for device in self.devices}
+        kept = {self._key(self.spec(layout, device)) for device in self.devices(layout)}
         for key in self._backends.keys() - kept:
             self._backends.pop(key)[0].close()
 
@@ -227,45 +293,3 @@ def _check_values(plan: InputPlan, values: Values) -> None:
             flag=flag,
             value=f"{plan.name}={values.low:g}" + f":{values.high:g}" * (flag == "range"),
         )
-
-
-def batching_changes_answers(
-    backend: Backend, plan: SamplePlan, seed: int, beat: Callable[[], None]
-) -> str:
-    """Why samples must not be batched, in words; empty if they may.
-
-    Runs a few samples alone and together and compares. A dimension that only looks like the
-    batch, or a model that mixes its samples, shows here.
-    """
-    count = min(_CHECKED_SAMPLES, plan.fixed_batch or _CHECKED_SAMPLES)
-    samples = SyntheticSamples(plan, max(count, plan.fixed_batch), seed)
-    samples.load(range(samples.count()))
-    worker, reader = backend.worker(), samples.reader(count)
-    alone = []
-    for index in range(count):
-        worker.infer(reader.batch([index]))
-        beat()
-        alone.append([np.array(output) for output in worker.outputs()])
-    worker.infer(reader.batch(list(range(count))))
-    for position, together in enumerate(worker.outputs()):
-        # What was found in a sample may be nothing at all.
-        empty = together.ndim and not all(len(outputs[position]) for outputs in alone)
-        if together.ndim == 0 or len(together) < count or empty:
-            return f"output {position} has no such dimension"
-        for row, outputs in enumerate(alone):
-            if not _alike(outputs[position][0], together[row]):
-                return f"output {position} of a sample depends on the others in its batch"
-    return ""
-
-
-def _alike(one: Array, other: Array) -> bool:
-    if one.shape != other.shape:
-        return False
-    if kind_of(one.dtype) not in "fc":
-        return bool(np.array_equal(one, other))
-    # complex128 holds every float and complex type that numpy has here
-    a, b = one.astype(np.complex128), other.astype(np.complex128)
-    scale = float(np.max(np.abs(a), initial=0.0, where=np.isfinite(a)))
-    return bool(
-        np.allclose(a, b, rtol=_RELATIVE, atol=_ABSOLUTE * max(scale, 1e-6), equal_nan=True)
-    )

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from loadgen_generic import __version__
 from loadgen_generic.errors import LoadgenGenericError
 from loadgen_generic.hashing import sha256_of
 from loadgen_generic.progress import Phase, Progress
 from loadgen_generic.pulse import PULSE_FILE, Pulse, how_often
 
 if TYPE_CHECKING:
-    from loadgen_generic.seams import Batch, SampleLibrary
     from loadgen_generic.settings import TestSettings
 
 __all__ = ["main", "measure"]
@@ -53,10 +52,17 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     from loadgen_generic.conditions import read_conditions
     from loadgen_generic.config import BenchmarkConfig
     from loadgen_generic.feed import settle_feed
-    from loadgen_generic.machine import available_cores, last_level_cache_bytes
+    from loadgen_generic.machine import (
+        available_cores,
+        describe_packages,
+        last_level_cache_bytes,
+    )
+    from loadgen_generic.passes import pass_with_profile, pass_with_split
+    from loadgen_generic.results.devices import shares_in_words, shares_of
     from loadgen_generic.results.profile import PROFILE_FILE
-    from loadgen_generic.runners.auto import choose, rule_layout, wish_of
+    from loadgen_generic.runners.auto import choose
     from loadgen_generic.runners.probe import probe
+    from loadgen_generic.runners.rule import wish_of
     from loadgen_generic.settings import (
         check_files,
         logs_answers,
@@ -75,7 +81,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
 
     progress.enter(Phase.LOADING)
     assembly = Assembly(config, job["model_path"], cores, progress.beat)
-    rule = rule_layout(config, cores)
+    rule = assembly.begin()
     backend, signature = assembly.backend(rule)
     if config.profile:
         backend.profiler()  # refused now, not after the test
@@ -84,11 +90,13 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     cache_bytes = last_level_cache_bytes()
     feed = settle_feed(config, assembly, rule, cache_bytes, progress.beat)
     plan, samples, notes = feed.plan, feed.samples, feed.notes
+    if backend.effective().get("data_location", "host") != "host":
+        samples.place()
     measured = assembly.spec(rule)
     inquiry = Inquiry(config, measured, signature, plan, samples, feed.known)
     samples.load(range(samples.resident()))
     layout, reason, rate = choose(
-        wish_of(config, plan, cores),
+        wish_of(config, plan, cores, len(assembly.cards)),
         lambda layout: assembly.build(layout, samples, warmup_queries=1),
         range(samples.resident()),
         progress.beat,
@@ -112,13 +120,21 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
 
     backend, _ = assembly.backend(layout)
     backend.confirm(digest)
-    notes = [*notes, *backend.notes(), f"{layout} ({reason})", *file_notes, *settings.notes]
+    notes = [
+        *notes,
+        *backend.notes(),
+        *assembly.notes(layout),
+        f"{layout} ({reason})",
+        *file_notes,
+        *settings.notes,
+    ]
     for note in notes:
         tell("note", {"text": note})
     tell(
         "facts",
         {
             "effective": {
+                **assembly.effective(layout),
                 **backend.effective(),
                 "backend": config.backend,
                 "runner": layout.runner,
@@ -157,6 +173,9 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
                 "outputs": [spec.describe() for spec in signature.outputs],
             },
             "providers": backend.providers(),
+            # Of the code that runs, which need not be what is installed beside it.
+            "packages": {**describe_packages(), "loadgen-generic": __version__},
+            "python": platform.python_version(),
         },
     )
 
@@ -175,31 +194,21 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     )
     tell("conditions", {"before": before, "after": asdict(read_conditions())})
     progress.enter(Phase.VERIFYING)
-    tell("answers", inquiry.answer(runner, run_dir, progress.beat))
+    precision = str(backend.effective().get("precision", ""))
+    tell("answers", inquiry.answer(runner, run_dir, progress.beat, precision))
     progress.enter(Phase.FINISHING)
     runner.close()
+    if assembly.cards:  # told now that the workers are at rest, or the last batch is missed
+        each = assembly.shares(layout, progress.answered_each())
+        for text in shares_in_words(shares_of(each)):
+            tell("note", {"text": text})
+        tell("devices", {"each": each})
+    pass_with_split(backend, samples, layout.batch_size, progress.beat, tell)
     profiler = backend.profiler() if config.profile else None
     assembly.close()
     if profiler is not None:
-        # A result that was measured is not lost over it.
-        try:
-            batches = _batches(samples, layout.batch_size)
-            tell("profile", profiler.run(batches, run_dir / PROFILE_FILE, progress.beat))
-        except LoadgenGenericError as error:
-            tell("note", {"text": f"no profile: {error}"})
-
-
-def _batches(samples: SampleLibrary, size: int) -> Iterator[Batch]:
-    """Batches without end, in loaded order, of the samples of one shape: the commonest."""
-    indices: Sequence[int] = range(samples.resident())
-    shapes = samples.shapes()
-    if shapes is not None:
-        ((commonest, _),) = Counter(shapes[index] for index in indices).most_common(1)
-        indices = [index for index in indices if shapes[index] == commonest]
-    samples.load(indices)
-    reader, source = samples.reader(size), cycle(indices)
-    while True:
-        yield reader.batch(list(islice(source, size)))
+        file = run_dir / PROFILE_FILE
+        pass_with_profile(profiler, samples, layout.batch_size, file, progress.beat, tell)
 
 
 def _pulse(run_dir: Path, settings: TestSettings, speed_known: bool, progress: Progress) -> Pulse:
@@ -230,7 +239,7 @@ def main() -> None:
     try:
         measure(job, progress, tell)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the supervisor must know
-        tell("error", _describe(error, progress.phase()))
+        tell("error", _describe(error, progress.phase(), job["config"]["execution_provider"]))
         sys.stderr.flush()
         # LoadGen may still be running, and leaving it by any other way aborts.
         os._exit(1)
@@ -239,10 +248,12 @@ def main() -> None:
     os._exit(0)
 
 
-def _describe(error: BaseException, phase: Phase) -> dict[str, object]:
+def _describe(error: BaseException, phase: Phase, provider: str) -> dict[str, object]:
     if isinstance(error, LoadgenGenericError):
         return {"exit_code": error.exit_code, "message": str(error)}
     import traceback
+
+    from loadgen_generic.diagnosis import explain_failure
 
     traceback.print_exception(error)
     when = {
@@ -254,6 +265,9 @@ def _describe(error: BaseException, phase: Phase) -> dict[str, object]:
         Phase.VERIFYING: "while looking at the answers",
     }.get(phase, "in the harness")
     text = str(error).strip() or type(error).__name__
+    known = explain_failure(provider, text)
+    if known:
+        return {"exit_code": 1, "message": f"the run failed {when}. {known}"}
     if isinstance(error, MemoryError) or "bad_alloc" in text or "allocate memory" in text.lower():
         return {"exit_code": 1, "message": f"out of memory {when}: {text}"}
     return {"exit_code": 1, "message": f"the run failed {when}: {text}"}

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,8 +14,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.diagnosis import explain_failure
+from loadgen_generic.environments import Environment
 from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError
 from loadgen_generic.progress import Phase, Progress
+from loadgen_generic.provider_facts import facts_of
 from loadgen_generic.telemetry.live import Glance, Live
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class _Story:
                     self.facts.get("notes", []).append(message["text"])
                 case "facts":
                     self.facts = message
-                case "conditions" | "answers" | "profile" as name:
+                case "conditions" | "answers" | "devices" | "phases" | "profile" as name:
                     self.facts[name] = message
                 case "error":
                     self.error = _error_of(message["exit_code"], message["message"])
@@ -89,9 +91,13 @@ def _error_of(exit_code: int, message: str) -> LoadgenGenericError:
 
 
 def run_child(
-    config: BenchmarkConfig, model_path: str, run_dir: Path, observer: Observer
+    config: BenchmarkConfig,
+    model_path: str,
+    run_dir: Path,
+    observer: Observer,
+    environment: Environment,
 ) -> dict[str, Any]:
-    """Run one LoadGen test in a process of its own.
+    """Run one LoadGen test in a process of its own, under the interpreter of an environment.
 
     Returns:
         What the child told of itself before the test, and as ``conditions`` and ``answers`` after
@@ -110,17 +116,10 @@ def run_child(
         "progress": str(progress_file),
     }
     story = _Story()
-    with (run_dir / HARNESS_LOG).open("wb") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, str(Path(__file__).resolve().parent.parent)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            encoding="utf-8",
-            # Ctrl-C goes to this process alone, which then ends the child.
-            start_new_session=True,
-        )
+    moved = [] if environment.is_here else [f"measured under {environment.in_words()}"]
+    for note in moved:
+        observer.note(note)
+    child = _start(environment, run_dir / HARNESS_LOG)
     assert child.stdin is not None
     assert child.stdout is not None
     listener = threading.Thread(
@@ -146,16 +145,39 @@ def run_child(
         listener.join()
         if collector is not None:
             collector.stop(progress.answered(), story.effective())
+            for text in collector.trouble if not story.done else []:
+                observer.note(text)
         progress.close()
         progress_file.unlink(missing_ok=True)
     if story.error is not None:
         raise story.error
     if not story.done:
-        raise _died(child.returncode, run_dir / HARNESS_LOG)
+        raise _died(child.returncode, run_dir / HARNESS_LOG, config.execution_provider)
+    story.facts["effective"]["environment"] = {
+        "name": environment.name,
+        "python": str(environment.python),
+        "package": environment.described(),
+    }
+    story.facts["notes"] = [*moved, *story.facts["notes"]]
     if collector is not None:
         story.facts["telemetry"] = collector.write(run_dir)
         story.facts["notes"] += collector.notes
     return story.facts
+
+
+def _start(environment: Environment, log_file: Path) -> subprocess.Popen[str]:
+    with log_file.open("wb") as log:
+        return subprocess.Popen(
+            [environment.python, "-c", _CHILD, str(Path(__file__).resolve().parent.parent)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            encoding="utf-8",
+            env=environment.environ(),
+            # Ctrl-C goes to this process alone, which then ends the child.
+            start_new_session=True,
+        )
 
 
 def _watch(
@@ -200,7 +222,7 @@ def _end(child: subprocess.Popen[str]) -> None:
         child.kill()
 
 
-def _died(returncode: int, log: Path) -> RunError:
+def _died(returncode: int, log: Path, provider: str) -> RunError:
     if returncode == -9:
         why = (
             "the system killed the measured process (SIGKILL), which most often means that the "
@@ -216,4 +238,9 @@ def _died(returncode: int, log: Path) -> RunError:
     else:
         why = f"the measured process ended early, with exit code {returncode}"
     tail = log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:].strip()
+    known = explain_failure(provider, tail)
+    if known:
+        return RunError(f"{why}. {known}; see {log}")
+    if facts_of(provider).cards:
+        why += "; `loadgen-generic doctor` shows whether the provider starts at all"
     return RunError(f"{why}; see {log}" + (f". Its last words:\n{tail}" if tail else ""))

@@ -13,6 +13,7 @@ from loadgen_generic import __version__
 from loadgen_generic.commands import (
     add_compare,
     add_compliance,
+    add_doctor,
     add_list,
     add_report,
     add_submission,
@@ -74,6 +75,7 @@ def _parser() -> Parser:
     add_list(commands)
     add_compliance(commands)
     add_submission(commands)
+    add_doctor(commands)
     return parser
 
 

@@ -9,19 +9,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from loadgen_generic.elements import kind_of
 from loadgen_generic.errors import LoadgenGenericError, RequestError, plain_words
 from loadgen_generic.samples import SyntheticSamples
 from loadgen_generic.seams import Backend
-from loadgen_generic.tensors import ModelSignature, SamplePlan, open_dimensions
+from loadgen_generic.tensors import Array, ModelSignature, SamplePlan, open_dimensions
 from loadgen_generic.values import NO_HINTS, Hints
 
 if TYPE_CHECKING:
     from loadgen_generic.graph.reading import Graph
     from loadgen_generic.graph.sizes import OpenSize
 
-__all__ = ["find_hints", "hints_resized", "why_not_run"]
+__all__ = ["batching_changes_answers", "find_hints", "hints_resized", "why_not_run"]
 
+_CHECKED_SAMPLES = 3
+# Loose: batching may choose other kernels. What it must catch is a sample answered with
+# another sample's values.
+_RELATIVE, _ABSOLUTE = 2e-2, 1e-3
 _MOST_TRIES = 60
 _SEARCH_SEC = 2.0
 _LARGEST_PRODUCT = 4096
@@ -218,4 +224,46 @@ def _nothing_found(
         f"input {inputs[first].describe()} leaves the size of dimension {', '.join(places)} open, "
         f"and none of {tries} guesses runs. The last one was {sizes}: {failure}",
         remedy=f"Give it with {' '.join(flags)}.",
+    )
+
+
+def batching_changes_answers(
+    backend: Backend, plan: SamplePlan, seed: int, beat: Callable[[], None]
+) -> str:
+    """Why samples must not be batched, in words; empty if they may.
+
+    Runs a few samples alone and together and compares. A dimension that only looks like the
+    batch, or a model that mixes its samples, shows here.
+    """
+    count = min(_CHECKED_SAMPLES, plan.fixed_batch or _CHECKED_SAMPLES)
+    samples = SyntheticSamples(plan, max(count, plan.fixed_batch), seed)
+    samples.load(range(samples.count()))
+    worker, reader = backend.worker(), samples.reader(count)
+    alone = []
+    for index in range(count):
+        worker.infer(reader.batch([index]))
+        beat()
+        alone.append([np.array(output) for output in worker.outputs()])
+    worker.infer(reader.batch(list(range(count))))
+    for position, together in enumerate(worker.outputs()):
+        # What was found in a sample may be nothing at all.
+        empty = together.ndim and not all(len(outputs[position]) for outputs in alone)
+        if together.ndim == 0 or len(together) < count or empty:
+            return f"output {position} has no such dimension"
+        for row, outputs in enumerate(alone):
+            if not _alike(outputs[position][0], together[row]):
+                return f"output {position} of a sample depends on the others in its batch"
+    return ""
+
+
+def _alike(one: Array, other: Array) -> bool:
+    if one.shape != other.shape:
+        return False
+    if kind_of(one.dtype) not in "fc":
+        return bool(np.array_equal(one, other))
+    # complex128 holds every float and complex type that numpy has here
+    a, b = one.astype(np.complex128), other.astype(np.complex128)
+    scale = float(np.max(np.abs(a), initial=0.0, where=np.isfinite(a)))
+    return bool(
+        np.allclose(a, b, rtol=_RELATIVE, atol=_ABSOLUTE * max(scale, 1e-6), equal_nan=True)
     )

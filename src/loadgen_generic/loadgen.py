@@ -86,6 +86,11 @@ def run_test(
         told.mode = lg.TestMode.AccuracyOnly
 
     def start() -> None:
+        try:
+            runner.enter()
+        except BaseException as error:  # noqa: BLE001 - this thread has nobody to catch it
+            test.fail(error)
+            return
         # Explicit even if empty, or an audit.config in the current directory would be used.
         lg.StartTestWithLogSettings(sut, qsl, told, log, settings.audit)
         test.over.set()

@@ -25,6 +25,7 @@ _PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "onnxruntime-openvino",
+    "cuda-bindings",
     "onnx",
     "numpy",
     "pydantic",

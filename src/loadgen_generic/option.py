@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from json import JSONDecoder
 from typing import Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -44,14 +47,29 @@ def choices(field: FieldInfo) -> tuple[str, ...]:
     return ()
 
 
+def _split(text: str) -> Iterator[str]:
+    """The parts between commas, but a value in JSON's braces as a whole."""
+    start = 0
+    while start < len(text):
+        value = text.find("=", start) + 1
+        end = start
+        if text.startswith("{", value) and "," not in text[start:value]:
+            with suppress(ValueError):
+                end = JSONDecoder().raw_decode(text, value)[1]
+        comma = text.find(",", end)
+        end = len(text) if comma < 0 else comma
+        yield text[start:end]
+        start = end + 1
+
+
 def parse_pairs(text: str) -> dict[str, str]:
-    """``a=1,b=2`` as a dict.
+    """``a=1,b=2`` as a dict. A value may be a JSON object, commas and all.
 
     Raises:
         ValueError: a part is not NAME=VALUE, or a name is there twice.
     """
     pairs: dict[str, str] = {}
-    for part in filter(None, (p.strip() for p in text.split(","))):
+    for part in filter(None, map(str.strip, _split(text))):
         key, separator, value = part.partition("=")
         if not separator or not key.strip():
             raise ValueError(f"expected NAME=VALUE, got {part!r}")

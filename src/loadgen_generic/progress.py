@@ -70,7 +70,11 @@ class Progress:
 
     def answered(self) -> int:
         """Samples answered so far, over all workers."""
-        return sum(self._words[_STRIDE : _STRIDE * (self._words[2] + 1) : _STRIDE])
+        return sum(self.answered_each())
+
+    def answered_each(self) -> list[int]:
+        """Samples answered so far by each worker, in the order of their numbers."""
+        return self._words[_STRIDE : _STRIDE * (self._words[2] + 1) : _STRIDE].tolist()
 
     def close(self) -> None:
         self._words.release()

@@ -85,7 +85,11 @@ class Witness(Protocol):
 
 
 class Worker(Protocol):
-    """One worker's handle on a backend; used by one thread at a time."""
+    """One worker's handle on a backend; used by one thread at a time.
+
+    One whose first inferences in each thread are slow says so by an attribute ``per_thread`` that
+    is true.
+    """
 
     def infer(self, batch: Batch) -> None:
         """Answer a batch."""
@@ -131,6 +135,16 @@ class Backend(Protocol):
 
     def profiler(self) -> Profiler:
         """Raise RequestError where there is nothing to profile; takes no time yet."""
+        ...
+
+    def phases(self, batches: Iterator[Batch], beat: Callable[[], None]) -> Mapping[str, float]:
+        """What an inference of some of the endless batches spends on each of its phases, as
+        fields of a result's phases; empty where there is nothing to split."""
+        ...
+
+    def cards(self) -> Sequence[str]:
+        """The names of the cards that are there, by number, also before anything is loaded; empty
+        where it runs on none. Raises RunError where nobody can say."""
         ...
 
     def confirm(self, model_sha256: str) -> None:
@@ -210,6 +224,11 @@ class SampleLibrary(Protocol):
 
     def unload(self, indices: Sequence[int]) -> None: ...
 
+    def place(self) -> None:
+        """From now on, have readers in this process give batches that only say where
+        their samples lie: :class:`loadgen_generic.placed.PlacedBatch`."""
+        ...
+
     def reader(self, batch_size: int) -> Reader: ...
 
     def slots(self, indices: Sequence[int]) -> Sequence[int]:
@@ -232,6 +251,10 @@ class Runner(Protocol):
         ``fail`` is told of the first error. The runner then drops what is left, because the
         test is lost.
         """
+        ...
+
+    def enter(self) -> None:
+        """On LoadGen's thread, before it issues anything: make ready what belongs to a thread."""
         ...
 
     def issue(self, ids: Sequence[int], indices: Sequence[int]) -> None: ...

@@ -18,6 +18,7 @@ from typing import Any
 
 from loadgen_generic.child import Observer, SilentObserver, run_child
 from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.environments import Environment, for_provider, here
 from loadgen_generic.errors import InterruptedRunError, LoadgenGenericError, RequestError, RunError
 from loadgen_generic.results.result import Result, write_json
 from loadgen_generic.rundir import cache_dir, claim_run_dir
@@ -26,6 +27,7 @@ from loadgen_generic.settings import check_files, rate_given
 __all__ = [
     "ERROR_FILE",
     "check_request",
+    "find_environment",
     "find_model",
     "interruptible",
     "requested",
@@ -57,10 +59,11 @@ def run(
     observer = observer or SilentObserver()
     with interruptible():
         model_path = check_request(config)
+        environment = find_environment(config)
         run_dir = run_dir or claim_run_dir(config.output_dir, run_name(config))
         try:
             write_json(run_dir / _REQUEST, requested(config))
-            result = _run_until_long_enough(config, model_path, run_dir, observer)
+            result = _run_until_long_enough(config, model_path, run_dir, observer, environment)
             write_json(result.path, result.model_dump())
         except KeyboardInterrupt:
             error = InterruptedRunError(f"interrupted; what was written is in {run_dir}")
@@ -80,7 +83,11 @@ def run(
 
 
 def _run_until_long_enough(
-    config: BenchmarkConfig, model_path: str, run_dir: Path, observer: Observer
+    config: BenchmarkConfig,
+    model_path: str,
+    run_dir: Path,
+    observer: Observer,
+    environment: Environment,
 ) -> Result:
     """Run the test, and again if it was too short because our own probe, on a machine that
     was busy just then, thought the model slower than it is."""
@@ -89,7 +96,7 @@ def _run_until_long_enough(
     tried = config
     for attempt in range(1, _MOST_ATTEMPTS + 1):
         started_at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        facts = run_child(tried, model_path, run_dir, observer)
+        facts = run_child(tried, model_path, run_dir, observer, environment)
         result, flags = build_result(config, requested(config), facts, run_dir, started_at)
         ours_to_mend = not rate_given(config) and set(flags) == {"loadgen_expected_qps"}
         if result.valid is not False or not ours_to_mend or attempt == _MOST_ATTEMPTS:
@@ -139,13 +146,26 @@ def find_model(config: BenchmarkConfig) -> str:
     )
 
 
+def find_environment(config: BenchmarkConfig) -> Environment:
+    """The environment whose interpreter measures.
+
+    Raises:
+        RunError: none has the execution provider, or the one that does cannot be used.
+    """
+    if config.backend != "onnxruntime":
+        return here()
+    return for_provider(config.execution_provider, config.allow_fallback)
+
+
 def check_request(config: BenchmarkConfig) -> str:
     """Look for what makes a run impossible before anything is written; returns the model's path.
 
     Raises:
         RequestError: a file is missing, or options cannot be carried out.
+        RunError: no environment has the execution provider.
     """
     model_path = find_model(config)
+    find_environment(config)
     _check_verify(config.verify)
     _check_bound(config)
     check_files(config)

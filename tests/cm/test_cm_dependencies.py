@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from cm_driver import Cm
+import yaml
+from cm_driver import ROOT, Cm, new_home
+from stand_in_environments import add_package, make_like_ours
+
+from loadgen_generic.environments import known
 
 STAND_IN = """
 alias: stand-in-for-downloads
@@ -144,8 +150,91 @@ def test_loadgen_from_source(cm: Cm) -> None:
     assert not [tags for tags in listed if "mlcommons-loadgen" in tags]
 
 
-def test_gpu(cm: Cm) -> None:
-    listed = dependencies(cm, tags="_demo,_cuda")
-    assert "get,cuda" in listed
-    assert "get,generic-python-lib,_onnxruntime_gpu" in listed
-    assert "get,generic-python-lib,_onnxruntime" not in listed
+PACKAGES = {
+    "_cpu": ["_onnxruntime"],
+    "_cuda": ["_onnxruntime_gpu", "_package.cuda-bindings"],
+    "_tensorrt": ["_onnxruntime_gpu", "_package.cuda-bindings"],
+    "_openvino": ["_package.onnxruntime-openvino"],
+}
+
+
+@pytest.mark.parametrize(
+    "device", ["_cuda", "_openvino", pytest.param("_tensorrt", marks=pytest.mark.slow)]
+)
+def test_each_device_has_its_package_and_no_other(cm: Cm, device: str) -> None:
+    listed = dependencies(cm, tags=f"_demo,{device}")
+    of_devices = {name for names in PACKAGES.values() for name in names}
+    found = [tags.rpartition(",")[2] for tags in listed]
+    assert [name for name in found if name in of_devices] == PACKAGES[device]
+    assert ("get,cuda" in listed) == (device in ("_cuda", "_tensorrt"))
+
+
+def test_the_package_for_cuda_12_is_an_older_one(cm: Cm) -> None:
+    found = "--env.CM_LOADGEN_GENERIC_CUDA=12"  # as preprocess sets it
+    listed = dependencies(cm, found, tags="_demo,_cuda")
+    assert listed.count("get,generic-python-lib,_onnxruntime_gpu") == 1
+    meta = yaml.safe_load((ROOT / "_cm.yaml").read_text("utf-8"))
+    (older,) = [
+        dep["version_max"]
+        for dep in meta["prehook_deps"]
+        if dep["tags"].endswith("_onnxruntime_gpu") and "version_max" in dep
+    ]
+    assert older.startswith("1.26.")
+
+
+def by_flag_or_variation() -> list[Any]:
+    return [
+        pytest.param({"ep": "openvino"}, id="flag", marks=pytest.mark.slow),
+        pytest.param({"tags": "_openvino"}, id="variation"),
+    ]
+
+
+@pytest.mark.parametrize("chosen", by_flag_or_variation())
+def test_another_onnx_runtime_is_never_put_beside_one(
+    cm: Cm, model: Path, chosen: dict[str, str]
+) -> None:
+    if known()[1:]:
+        pytest.skip("this checkout has environments of its own")
+    done = cm.run(modelpath="tiny.onnx", **chosen)
+    assert done.code == 1, done.output
+    for word in ("onnxruntime-openvino", "make venv EP=openvino"):
+        assert word in done.error
+    assert "generic-python-lib" not in done.output
+    assert not cm.results()
+
+
+@pytest.mark.parametrize("chosen", by_flag_or_variation())
+def test_the_environment_that_has_it_is_used(cm: Cm, model: Path, chosen: dict[str, str]) -> None:
+    """With ONNX Runtime for the CPU under the name of the other package, so it falls back."""
+    environments = cm.directory / "environments"
+    site = make_like_ours(environments / "openvino", "onnxruntime-")
+    add_package(site, "onnxruntime-openvino", "9.8.7")
+    environ = {**cm.environ, "LOADGEN_GENERIC_ENVIRONMENTS": str(environments)}
+    done = Cm(environ, cm.directory).run(modelpath="tiny.onnx", allow_fallback="yes", **chosen)
+    assert done.code == 0, done.output
+    assert "generic-python-lib" not in done.output
+    (result,) = cm.results()
+    python = result["config"]["effective"]["environment"]["python"]
+    assert python == str(environments / "openvino" / "bin" / "python")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="bin/python3")
+def test_a_python_without_onnx_runtime_gets_the_right_one(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, tiny_model: bytes
+) -> None:
+    """Fetches about 70 MB."""
+    directory = tmp_path / "python"
+    make_like_ours(directory, "onnxruntime", os.link)
+    environ = new_home(tmp_path_factory.mktemp("cm-home"))
+    environ["PATH"] = f"{directory / 'bin'}{os.pathsep}{environ['PATH']}"
+    del environ["PIP_NO_INDEX"]
+    (tmp_path / "tiny.onnx").write_bytes(tiny_model)
+    done = Cm(environ, tmp_path).run(tags="_openvino", modelpath="tiny.onnx", verify="reference")
+    assert done.code == 0, done.output
+    (result,) = Cm(environ, tmp_path).results()
+    assert result["providers"][0] == "OpenVINOExecutionProvider"
+    assert result["config"]["effective"]["environment"]["name"] == "this Python"
+    assert "onnxruntime-openvino" in result["packages"]
+    assert "onnxruntime" not in result["packages"]
+    assert result["verification"]["passed"]

@@ -32,15 +32,20 @@ def facts(meta: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def variation_groups(meta: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Group to its variations and the default one; group ``""`` holds those without a group."""
+    """Group to its variations, the default one, and the flags that a variation gives where they
+    are not typed; group ``""`` holds those without a group."""
     found: dict[str, dict[str, Any]] = {
-        group: {"names": [], "default": ""} for group in [*meta["variation_groups_order"], ""]
+        group: {"names": [], "default": "", "gives": {}}
+        for group in [*meta["variation_groups_order"], ""]
     }
+    flags = {env: flag for flag, env in meta["input_mapping"].items()}
     for name, variation in meta["variations"].items():
         if "," in name:  # what CM adds where several are chosen together
             continue
         group = found[variation.get("group", "")]
         group["names"].append(name)
+        given = variation.get("default_env", {}).items()
+        group["gives"][name] = {flags[env]: value for env, value in given if env in flags}
         if variation.get("default"):
             group["default"] = name
     return found

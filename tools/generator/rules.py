@@ -71,10 +71,12 @@ class _Try:
 
 
 def find_rules() -> list[dict[str, Any]]:
-    """Every rule that can be found, as JSON holds it."""
+    """Every rule that can be found, as JSON holds it; what is said of two values in particular
+    comes before what is said of one of them wherever it stands."""
     tries = list(_tries())
     examples = {one.name: one.value for one in reversed(tries)}
     needs = {(one.name, one.value): rule for one in tries if (rule := _need(one, tries))}
+    particular = [each for rule in needs.values() for each in _particular(rule, tries)]
     rules = list(needs.values())
     for first, second in combinations(tries, 2):
         shared = first.scenarios & second.scenarios
@@ -88,7 +90,7 @@ def find_rules() -> list[dict[str, Any]]:
         said = refusal(values)
         if said and not any(_broken(rule, values) for rule in rules):
             rules.append(Rule(_given(first, second), {}, _with_places(said, first, second)))
-    return [asdict(rule) for rule in [*rules, _order()]]
+    return [asdict(rule) for rule in [*particular, *rules, _order()]]
 
 
 def refusal(values: Mapping[str, str]) -> str:
@@ -139,6 +141,21 @@ def _need(one: _Try, tries: list[_Try]) -> Rule | None:
         if other.name != one.name and not refusal(values | {other.name: other.value}):
             needs[other.name] = (*needs.get(other.name, ()), other.value if other.chosen else "*")
     return Rule(_given(one), needs, _with_places(said, one))
+
+
+def _particular(rule: Rule, tries: list[_Try]) -> Iterator[Rule]:
+    """The rule for each value that does not help, where the schema has words of its own for it."""
+    ((name, value),) = rule.given.items()
+    one = next(each for each in tries if each.name == name and value in ("*", each.value))
+    for other in tries:
+        if not other.chosen or other.value in rule.needs.get(other.name, (other.value,)):
+            continue
+        shared = one.scenarios & other.scenarios
+        values = {"scenario": min(shared, key=SCENARIOS.index), name: one.value}
+        said = _with_places(refusal({**values, other.name: other.value}), one, other)
+        if said != rule.say:
+            needs = {need: many for need, many in rule.needs.items() if need != other.name}
+            yield Rule(_given(one, other), needs, said)
 
 
 def _helped(values: Mapping[str, str], rule: Rule, examples: Mapping[str, str]) -> dict[str, str]:

@@ -30,6 +30,7 @@ _BY_TYPE = {
     "complex128": (1e-5, 1e-4),
     "complex64": (1e-4, 1e-3),
     "float16": (1e-2, 2e-2),
+    "tf32": (1e-2, 2e-2),  # as many bits as float16 in all but the exponent
     "bfloat16": (5e-2, 5e-2),
     "float8": (0.125, 0.25),
     "float4": (0.25, 0.5),
@@ -76,15 +77,21 @@ def tolerance_of(
     absolute: float | None = None,
     relative: float | None = None,
     by_direction: bool = False,
+    computed: str = "",
 ) -> Tolerance:
     """What the user gave, and for what is left open the default of the element type.
 
     A given ``absolute`` or ``relative`` also turns ``by_direction`` off.
+
+    Args:
+        computed: the type that the computation used, where it is coarser than the model's own; an
+            answer is no better than it.
     """
     given = absolute is not None or relative is not None
     default = next((t for name, t in _BY_TYPE.items() if dtype.name.startswith(name)), None)
     if default is None:
         return Tolerance(absolute or 0.0, relative or 0.0)
+    default = max(default, _BY_TYPE.get(computed, default))
     return Tolerance(
         default[0] if absolute is None else absolute,
         default[1] if relative is None else relative,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from loadgen_generic.answers.collect import collect
 from loadgen_generic.answers.keep import Keeper
-from loadgen_generic.answers.precision import precision_of
+from loadgen_generic.answers.precision import coarse_type, precision_of
 from loadgen_generic.answers.reference import Expected, Reference, reference_spec
 from loadgen_generic.answers.spotcheck import MOST_KEPT, SpotCheck
 from loadgen_generic.answers.verify import DEFAULT_SAMPLES, Question, spread, verify
@@ -88,9 +88,12 @@ class Inquiry:
         return self._spot
 
     def answer(
-        self, runner: Runner, run_dir: Path, beat: Callable[[], None]
+        self, runner: Runner, run_dir: Path, beat: Callable[[], None], precision: str = ""
     ) -> Mapping[str, object]:
         """The blocks of the result, by name; after the test, with the runner up and idle.
+
+        Args:
+            precision: what the backend says that it computes in.
 
         Raises:
             RunError: LoadGen did not ask for every sample in accuracy mode.
@@ -107,7 +110,7 @@ class Inquiry:
                 accuracy = accuracy.model_copy(update={"outputs_file": file})
             blocks["accuracy"] = accuracy.model_dump()
         if self._config.verify is not None:
-            blocks["verification"] = self._verify(runner, beat).model_dump()
+            blocks["verification"] = self._verify(runner, beat, precision).model_dump()
         return blocks
 
     def _check(self) -> None:
@@ -135,10 +138,11 @@ class Inquiry:
         spec = reference_spec(self._measured, path)
         return Reference(spec, self._samples, self._plan, self._signature)
 
-    def _verify(self, runner: Runner, beat: Callable[[], None]) -> Verification:
+    def _verify(self, runner: Runner, beat: Callable[[], None], precision: str) -> Verification:
         config, against = self._config, self._config.verify or ""
         measured = self._measured.model_path
         named = against in ("data", "reference")
+        computed = coarse_type(precision)
         question = Question(
             against=against,
             outputs=self._names,
@@ -146,9 +150,9 @@ class Inquiry:
             per_query=samples_per_query(config),
             absolute=config.atol,
             relative=config.rtol,
-            by_direction=not named
-            and bool(measured)
-            and precision_of(measured) != precision_of(against),
+            by_direction=computed == "int8"
+            or (not named and bool(measured) and precision_of(measured) != precision_of(against)),
+            computed=computed,
         )
         right = Expected(self._source, self._plan) if against == "data" else self._reference()
         return verify(

@@ -1,16 +1,29 @@
-"""In which precision a model file computes."""
+"""In which precision a model file or a session computes."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
-__all__ = ["precision_of"]
+__all__ = ["coarse_type", "precision_of"]
 
 # Weights of these types say nothing: every model has shapes and indices.
 _NEUTRAL = {"INT64", "INT32", "BOOL", "STRING", "UNDEFINED"}
 _QUANTIZED = ("Quantize", "QLinear", "Integer")
+# Coarser than float32, the coarsest first.
+_COARSE = ("int8", "bfloat16", "float16", "tf32")
+
+
+def coarse_type(words: str) -> str:
+    """The coarsest type that a backend says it computes in, of those below float32.
+
+    Args:
+        words: what it says of its precision, such as ``bfloat16``; as the model is none of them.
+    """
+    named = set(re.findall(r"\w+", words))
+    return next((each for each in _COARSE if each in named), "")
 
 
 def precision_of(path: str) -> frozenset[str]:

@@ -38,6 +38,7 @@ class Question:
         scenario, per_query: how the samples are issued.
         absolute, relative: tolerances that the user gave.
         by_direction: the right answers are of another precision.
+        computed: see :func:`~loadgen_generic.answers.compare.tolerance_of`.
     """
 
     against: str
@@ -47,6 +48,7 @@ class Question:
     absolute: float | None = None
     relative: float | None = None
     by_direction: bool = False
+    computed: str = ""
 
 
 def spread(count: int, wanted: int) -> list[int]:
@@ -123,11 +125,12 @@ class _Column:
         if difference.top_1 is not None:
             self.top_1.append(difference.top_1)
 
-    def record(self, name: str) -> OutputComparison:
+    def record(self, name: str, computed: str) -> OutputComparison:
         return OutputComparison(
             name=name,
             element_type=self.element_type,
-            criterion=_criterion(self.tolerance),
+            criterion=_criterion(self.tolerance)
+            + (f" (computed in {computed})" if computed else ""),
             mismatches=self.mismatches,
             max_abs_error=_finite(self.max_abs),
             max_rel_error=_finite(self.max_rel),
@@ -171,7 +174,11 @@ class _Tally:
             tolerance = max(
                 (
                     tolerance_of(
-                        each.dtype, question.absolute, question.relative, question.by_direction
+                        each.dtype,
+                        question.absolute,
+                        question.relative,
+                        question.by_direction,
+                        question.computed,
                     )
                     for each in (one, other)
                 ),
@@ -198,7 +205,7 @@ class _Tally:
             worst_output=output,
             sentence=self._sentence(),
             outputs=[
-                column.record(name)
+                column.record(name, self._question.computed)
                 for name, column in zip(self._question.outputs, self._columns, strict=True)
             ],
             accuracy=sum(self._hits) / len(self._hits) if self._hits else None,

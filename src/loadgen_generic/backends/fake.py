@@ -11,12 +11,22 @@ limit can be checked. Settings, given as ``--backend_options key=value,...``:
 ``per_sample_us``       more time for each sample of the batch (0)
 ``slow_every``          each so many inferences one is slow (none)
 ``slow_us``             more time for a slow inference (0)
+``copy_in_us``          more time for a batch that is not on its device already,
+                        see ``--data_location`` (0)
 ``fail_on_load``        not 0: raise while the model is loaded (0)
 ``fail_at``             raise at this inference, counted from 1 (never)
 ``hang_at``             never return from this inference (never)
 ``die_at``              kill the process at this inference (never)
+``most_samples``        out of memory with a larger batch (any)
 ``sample_floats``       size of one sample, in float32 values (1)
+``cards``               cards to play, which ``--devices`` may name (2)
+``slow_device``         the card that is slower than the others (none)
+``slow_factor``         how much longer it takes (1)
+``fail_device``         the card on which ``fail_on_load``, ``fail_at``, ``hang_at``
+                        and ``die_at`` hold (all)
 ======================  =====================================================
+
+Each card counts its own inferences.
 
 The output is the sum of the sample's values, shape (count, 1), float32.
 """
@@ -27,7 +37,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -38,25 +48,45 @@ from loadgen_generic.tensors import Array, ModelSignature, TensorSpec
 
 __all__ = ["FakeBackend"]
 
-_SETTINGS = (
+_NONE = -1.0  # where 0 is the number of a card
+# What each is where it is not given.
+_SETTINGS = {
+    "latency_us": 0.0,
+    "spin_us": 0.0,
+    "per_sample_us": 0.0,
+    "slow_every": 0.0,
+    "slow_us": 0.0,
+    "copy_in_us": 0.0,
+    "fail_on_load": 0.0,
+    "fail_at": 0.0,
+    "hang_at": 0.0,
+    "die_at": 0.0,
+    "most_samples": 0.0,
+    "sample_floats": 1.0,
+    "cards": 2.0,
+    "slow_device": _NONE,
+    "slow_factor": 1.0,
+    "fail_device": _NONE,
+}
+# With none of these an inference takes no time and has nothing to look at.
+_MATTERS = {
     "latency_us",
-    "spin_us",
     "per_sample_us",
     "slow_every",
-    "slow_us",
-    "fail_on_load",
+    "copy_in_us",
     "fail_at",
     "hang_at",
     "die_at",
-    "sample_floats",
-)
+    "most_samples",
+}
 # Below this a sleep is later than asked by more than it is long.
 _SHORTEST_SLEEP_SEC = 200e-6
 
 
 class FakeBackend:
     def __init__(self, spec: BackendSpec) -> None:
-        self._settings = {name: 0.0 for name in _SETTINGS} | {"sample_floats": 1.0}
+        self._spec = spec
+        self._settings = dict(_SETTINGS)
         for name, value in spec.options.items():
             if name not in self._settings:
                 raise RequestError(
@@ -74,7 +104,7 @@ class FakeBackend:
         self._lock = threading.Lock()
 
     def load(self) -> ModelSignature:
-        if self._settings["fail_on_load"]:
+        if self._settings["fail_on_load"] and self._may_fail():
             raise RunError(
                 "the fake backend could not load, as it was told to. Leave fail_on_load out of "
                 "--backend_options."
@@ -87,13 +117,24 @@ class FakeBackend:
         )
 
     def worker(self) -> _FakeWorker:
-        prompt = not any(value for name, value in self._settings.items() if name != "sample_floats")
-        return (_PromptWorker if prompt else _FakeWorker)(self._settings, self._count)
+        settings = dict(self._settings)
+        if self._spec.data_location == "device":
+            settings["copy_in_us"] = 0.0
+        if self._spec.device != settings["slow_device"]:
+            settings["slow_factor"] = 1.0
+        if not self._may_fail():
+            settings |= dict.fromkeys(("fail_at", "hang_at", "die_at"), 0.0)
+        prompt = not any(settings[name] for name in _MATTERS)
+        return (_PromptWorker if prompt else _FakeWorker)(settings, self._count)
 
     def effective(self) -> dict[str, object]:
         return {
             "execution_provider": "none",
-            "backend_options": {k: f"{v:g}" for k, v in self._settings.items() if v},
+            "backend_options": {
+                name: f"{value:g}"
+                for name, value in self._settings.items()
+                if name == "sample_floats" or value != _SETTINGS[name]
+            },
         }
 
     def providers(self) -> list[str]:
@@ -109,11 +150,20 @@ class FakeBackend:
             remedy="Leave it out, or measure a model with --backend onnxruntime.",
         )
 
+    def phases(self, batches: Iterator[Batch], beat: Callable[[], None]) -> Mapping[str, float]:
+        return {}
+
+    def cards(self) -> Sequence[str]:
+        return [f"fake card {number}" for number in range(int(self._settings["cards"]))]
+
     def confirm(self, model_sha256: str) -> None:
         pass
 
     def close(self) -> None:
         pass
+
+    def _may_fail(self) -> bool:
+        return self._settings["fail_device"] in (_NONE, self._spec.device)
 
     def _count(self) -> int:
         with self._lock:
@@ -123,7 +173,7 @@ class FakeBackend:
 
 class _FakeWorker:
     def __init__(self, settings: dict[str, float], count: Callable[[], int]) -> None:
-        self._fixed = settings["latency_us"] * 1e-6
+        self._fixed = (settings["latency_us"] + settings["copy_in_us"]) * 1e-6
         self._awake = settings["spin_us"] * 1e-6
         self._each = settings["per_sample_us"] * 1e-6
         self._events = {
@@ -131,10 +181,17 @@ class _FakeWorker:
         }
         self._slow_every = int(settings["slow_every"])
         self._slow = settings["slow_us"] * 1e-6
+        self._factor = settings["slow_factor"]
+        self._most = int(settings["most_samples"])
         self._count = count
 
     def infer(self, batch: Batch) -> None:
         self._last = batch
+        if self._most and batch.count > self._most:
+            raise RunError(
+                f"out of memory: the fake backend holds {self._most} samples, as it was told to, "
+                f"and the batch has {batch.count}"
+            )
         seconds = self._fixed + self._each * batch.count
         if self._events or self._slow_every:
             number = self._count()
@@ -142,7 +199,7 @@ class _FakeWorker:
             if self._slow_every and number % self._slow_every == 0:
                 seconds += self._slow
         if seconds:
-            self._wait(seconds)
+            self._wait(seconds * self._factor)
 
     def outputs(self) -> Sequence[Array]:
         values = self._last.arrays[0].reshape(self._last.count, -1)

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import onnxruntime as ort
 
 from loadgen_generic.backends import BackendSpec
+from loadgen_generic.backends.cards import visible_cards
+from loadgen_generic.backends.faults import explain
 from loadgen_generic.backends.optimized import Configure, Loaded, load_optimized
 from loadgen_generic.backends.ortworkers import check_outputs
+from loadgen_generic.backends.placement import Placement, placement_of, recording
 from loadgen_generic.backends.profiling import OperatorProfiler
 from loadgen_generic.backends.providers import Provider, provider_of
-from loadgen_generic.backends.wire import external_weights, inputs_without_shape
-from loadgen_generic.diagnosis import why_not_installed, why_not_started
+from loadgen_generic.backends.providers.base import Asked
+from loadgen_generic.backends.wire import inputs_without_shape
+from loadgen_generic.diagnosis import (
+    Finding,
+    diagnose,
+    find_driver_trouble,
+    why_not_installed,
+    why_not_started,
+)
 from loadgen_generic.elements import ELEMENTS
-from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError, plain_words
+from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError
 from loadgen_generic.native import listening
 from loadgen_generic.provider_facts import facts_of
-from loadgen_generic.seams import Profiler, Worker
+from loadgen_generic.seams import Batch, Profiler, Worker
 from loadgen_generic.tensors import Dim, ModelSignature, TensorSpec
 
 __all__ = ["OnnxRuntimeBackend", "resolve_provider"]
@@ -28,7 +37,7 @@ _MODES = {
     "sequential": ort.ExecutionMode.ORT_SEQUENTIAL,
     "parallel": ort.ExecutionMode.ORT_PARALLEL,
 }
-_UNREGISTERED = re.compile(r"MLDataType for: (\S+) is not currently registered")
+_CPU = "CPUExecutionProvider"
 _ERRORS_ONLY = 3  # ONNX Runtime's log severity
 
 
@@ -39,18 +48,61 @@ class OnnxRuntimeBackend:
         self._spec = spec
         self._opened: Loaded | None = None
         self._provider: Provider | None = None
+        self._asked, self._fallback = spec.execution_provider, ""
 
     def load(self) -> ModelSignature:
-        name = resolve_provider(self._spec.execution_provider)
-        provider = self._provider = provider_of(name)
-        with listening() as said:
-            provider.prepare()
-            opened = self._opened = self._load(provider)
-        started = opened.session.get_providers()
-        if not started or started[0] != name:
-            raise RunError(why_not_started(name, said.text, ", ".join(started)))
+        try:
+            self._start()
+        except RunError as error:
+            if (
+                not self._spec.allow_fallback
+                or facts_of(self._spec.execution_provider).name == _CPU
+            ):
+                raise
+            finding = getattr(error, "finding", None)
+            self._fallback = finding.problem if finding is not None else str(error)
+            self._spec = replace(
+                self._spec,
+                execution_provider=_CPU,
+                provider_options={},
+                precision=None,
+                device=0,
+                data_location="host",
+            )
+            self._start()
+        opened, provider = self._loaded()
+        provider.check(opened.session, self._spec)
         check_outputs(opened.session)
         return _signature(opened.session, self._spec.model_path)
+
+    def _start(self) -> None:
+        """A session on the execution provider, and on no other in its place."""
+        name = resolve_provider(self._spec.execution_provider)
+        provider = self._provider = provider_of(name)
+        trouble = find_driver_trouble(name, getattr(ort, "cuda_version", ""))
+        if trouble is not None:
+            raise trouble.as_error(name)
+        try:
+            with listening() as said:
+                provider.prepare(self._spec)
+                opened = self._opened = self._load(provider)
+        except RunError as error:
+            trouble = diagnose(name, f"{said.text}\n{error.__cause__ or error}")
+            if trouble is None:
+                raise
+            raise self._as_error(trouble, name) from error
+        started = opened.session.get_providers()
+        if not started or started[0] != name:
+            raise self._as_error(why_not_started(name, said.text, ", ".join(started)), name)
+        placed = self._placement()
+        if placed is not None:
+            placed.check()
+
+    def _as_error(self, trouble: Finding, name: str) -> LoadgenGenericError:
+        """Blames the options of the provider only where the user gave any."""
+        if trouble.flag == "ep_options" and not self._spec.provider_options:
+            trouble = replace(trouble, flag="")
+        return trouble.as_error(name)
 
     def _load(self, provider: Provider, *changes: Configure) -> Loaded:
         """A session as asked for, from the optimised model where one is kept, with changes to
@@ -59,12 +111,16 @@ class OnnxRuntimeBackend:
             return load_optimized(
                 self._spec,
                 provider.name,
-                lambda path, change: self._open(path, provider, change, *changes),
+                lambda path, change: self._open(path, provider, bool(changes), change, *changes),
             )
+        except LoadgenGenericError:
+            raise
         except Exception as error:
-            raise _explain(error, self._spec.model_path, provider.name) from error
+            raise explain(error, self._spec.model_path, provider.name) from error
 
-    def _open(self, path: str, provider: Provider, *changes: Configure) -> ort.InferenceSession:
+    def _open(
+        self, path: str, provider: Provider, plain: bool, *changes: Configure
+    ) -> ort.InferenceSession:
         options = ort.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         options.intra_op_num_threads = self._spec.intra_op_threads
@@ -72,23 +128,31 @@ class OnnxRuntimeBackend:
         options.execution_mode = _MODES[self._spec.execution_mode]
         if not self._spec.optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        entries = {**provider.session_entries(self._spec), **self._spec.options}
+        entries = {
+            **(recording() if provider.name != _CPU else {}),
+            **provider.session_entries(self._spec),
+            **self._spec.options,
+        }
         for key, value in entries.items():
             options.add_session_config_entry(key, value)
         for change in changes:
             change(options)
-        # Without enable_fallback=0 the Python layer retries on the CPU and says so on stdout.
-        asked = [(provider.name, provider.options(self._spec))]
-        return ort.InferenceSession(path, options, providers=asked, enable_fallback=0)
+
+        def make(asked: Asked) -> ort.InferenceSession:
+            # Without enable_fallback=0 the Python layer retries on the CPU and says so on stdout.
+            return ort.InferenceSession(path, options, providers=list(asked), enable_fallback=0)
+
+        return provider.open(self._spec, make, plain)
 
     def worker(self) -> Worker:
         opened, provider = self._loaded()
-        return provider.worker(opened.session, self._spec)
+        return provider.worker(opened.session, self._spec, lambda: self._load(provider).session)
 
     def effective(self) -> dict[str, object]:
         opened, provider = self._loaded()
         options = opened.session.get_session_options()
         mode = next(n for n, m in _MODES.items() if m == options.execution_mode)
+        placed = self._placement()
         return {
             "execution_provider": opened.session.get_providers()[0],
             "intra_op_threads": options.intra_op_num_threads,
@@ -99,7 +163,9 @@ class OnnxRuntimeBackend:
             },
             "optimized_model": opened.state,
             "allow_fallback": self._spec.allow_fallback,
+            **({"fallback": self._fallback} if self._fallback else {}),
             **provider.effective(opened.session, self._spec),
+            **(placed.effective() if placed is not None else {}),
         }
 
     def providers(self) -> list[str]:
@@ -108,12 +174,30 @@ class OnnxRuntimeBackend:
 
     def notes(self) -> list[str]:
         opened, provider = self._loaded()
-        notes = [opened.note] if opened.note else []
+        fallback = ""
+        if self._fallback:
+            fallback = f"runs on {_CPU}, not on {self._asked}: {self._fallback}"
+        placed = self._placement()
+        where = placed.note() if placed is not None else ""
+        notes = [note for note in (opened.note, fallback, where) if note]
         return notes + provider.notes(opened.session, self._spec)
+
+    def _placement(self) -> Placement | None:
+        """None on the CPU, where every operator is at home."""
+        opened, provider = self._loaded()
+        return None if provider.name == _CPU else placement_of(opened.session, provider.name)
 
     def profiler(self) -> Profiler:
         _, provider = self._loaded()
         return OperatorProfiler(lambda change: self._load(provider, change).session)
+
+    def phases(self, batches: Iterator[Batch], beat: Callable[[], None]) -> Mapping[str, float]:
+        _, provider = self._loaded()
+        return provider.phases(batches, beat)
+
+    def cards(self) -> Sequence[str]:
+        name = resolve_provider(self._spec.execution_provider)
+        return visible_cards() if facts_of(name).cards else ()
 
     def confirm(self, model_sha256: str) -> None:
         opened, _ = self._loaded()
@@ -126,7 +210,7 @@ class OnnxRuntimeBackend:
             )
 
     def close(self) -> None:
-        self._opened = None
+        self._opened = self._provider = None
 
     def _loaded(self) -> tuple[Loaded, Provider]:
         if self._opened is None or self._provider is None:
@@ -151,7 +235,7 @@ def resolve_provider(name: str) -> str:
             remedy=f"Installed here: {', '.join(available)}.",
         )
     if full not in available:
-        raise RunError(why_not_installed(full, ort.__version__, ", ".join(available)))
+        raise why_not_installed(full, ort.__version__, ", ".join(available)).as_error(full)
     return str(full)
 
 
@@ -170,67 +254,3 @@ def _spec_of(node: ort.NodeArg, ranked: bool = True) -> TensorSpec:
     element = ELEMENTS.get(node.type)
     shape: tuple[Dim, ...] = tuple(node.shape)
     return TensorSpec(node.name, node.type, element.dtype if element else None, shape, ranked)
-
-
-def _what_weights_lack(model_path: str) -> str:
-    """Which file of weights is missing or too short, in words; empty if none is."""
-    with contextlib.suppress(OSError, ValueError, IndexError):  # no model, so none is missing
-        for name, needed in external_weights(model_path).items():
-            file = Path(model_path).parent / name
-            if not file.is_file():
-                return f"the model keeps weights in {name}, which is missing."
-            if (size := file.stat().st_size) < needed:
-                return (
-                    f"the model keeps weights in {name}, of which it needs {needed:,} bytes; the "
-                    f"file has {size:,}, so it is only a part."
-                )
-    return ""
-
-
-def _explain(error: Exception, model_path: str, provider: str) -> LoadgenGenericError:
-    kind, text = type(error).__name__, str(error)
-    name = Path(model_path).name
-    detail = plain_words(text.rpartition(" failed:")[2] or text)
-    weights = _what_weights_lack(model_path)
-    if weights:
-        return RequestError(
-            weights,
-            flag="modelpath",
-            value=model_path,
-            remedy="Put the whole file beside the model; the two belong together.",
-        )
-    if kind == "InvalidProtobuf" or "No graph was found" in text:
-        return RequestError(
-            "this is not an ONNX model, or only a part of one.",
-            flag="modelpath",
-            value=model_path,
-            remedy="Check that the file was copied or downloaded whole.",
-        )
-    unregistered = _UNREGISTERED.search(text)
-    if unregistered is not None:
-        return RequestError(
-            f"the model uses the element type {unregistered[1]}, which onnxruntime "
-            f"{ort.__version__} does not have.",
-            flag="modelpath",
-            value=model_path,
-            remedy="Export it with another type, such as complex numbers as pairs of floats.",
-        )
-    if kind == "NotImplemented":
-        return RunError(
-            f"{name}: onnxruntime {ort.__version__} knows an operator of the model, but not for "
-            f"its element types: {detail}. Export this part of the model with other ones."
-        )
-    if "No Op registered" in text or "is not a registered function" in text:
-        return RunError(
-            f"{name} needs an operator that onnxruntime {ort.__version__} does not have: "
-            f"{detail} Update onnxruntime, or export the model with standard operators."
-        )
-    if "Opset" in text or "opset" in text:
-        return RunError(
-            f"{name} needs a newer onnxruntime than {ort.__version__}: {detail.strip()}"
-        )
-    if kind in ("InvalidGraph", "InvalidArgument"):
-        return RequestError(f"the model is not valid: {detail}", flag="modelpath", value=model_path)
-    if "allocate" in text or "bad_alloc" in text:
-        return RunError(f"{name} does not fit into memory: {detail}")
-    return RunError(f"ONNX Runtime could not load {name} on {provider}: {detail}")

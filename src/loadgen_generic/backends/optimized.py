@@ -21,7 +21,6 @@ import mmap
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from loadgen_generic.backends import BackendSpec
+from loadgen_generic.backends.entries import ASIDE, make_room, remove
 from loadgen_generic.hashing import sha256_of
 from loadgen_generic.machine import processor_identity
 from loadgen_generic.rundir import cache_dir
@@ -38,8 +38,6 @@ __all__ = ["Loaded", "load_optimized"]
 _FORMAT = 1  # of an entry; another one never takes it
 _SMALLEST_BYTES = 16 << 20  # below this a load takes a few ms as it is
 _LARGEST_TOTAL_BYTES = 4 << 30
-_ABANDONED_SEC = 86400.0  # what somebody began to write so long ago, nobody writes any more
-_ASIDE = ".tmp"
 _MODEL, _WEIGHTS, _SOURCE = "model.onnx", "weights.bin", "source.json"
 _CPU = "CPUExecutionProvider"
 _ORT_FORMAT = b"ORTM"
@@ -72,7 +70,7 @@ class Loaded:
     def discard(self) -> None:
         """Remove the entry; a session in use keeps what it has mapped."""
         if self.entry is not None:
-            _remove(self.entry)
+            remove(self.entry)
 
 
 def load_optimized(spec: BackendSpec, provider: str, open_session: Open) -> Loaded:
@@ -152,7 +150,7 @@ def _take(entry: Path, model_path: str, open_session: Open) -> tuple[Loaded | No
 
 
 def _gone(entry: Path, why: str) -> tuple[None, str]:
-    _remove(entry)
+    remove(entry)
     return None, f"the cached optimised model {why}; it was removed: {entry}" if why else ""
 
 
@@ -166,8 +164,8 @@ def _write(entry: Path, model_path: str, open_session: Open) -> Loaded:
         return Loaded(open_session(model_path, _as_it_is), f"off: {why_not}")
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        _make_room(entry.parent, os.path.getsize(model))
-        aside = Path(tempfile.mkdtemp(_ASIDE, f"{entry.name}.", entry.parent))
+        make_room(entry.parent, os.path.getsize(model), _LARGEST_TOTAL_BYTES)
+        aside = Path(tempfile.mkdtemp(ASIDE, f"{entry.name}.", entry.parent))
     except OSError as error:
         return _unwritten(open_session(model_path, _as_it_is), entry, error.strerror or str(error))
     try:
@@ -261,31 +259,3 @@ def _why_left_alone(model: Path) -> str:
             # ONNX Runtime maps them as they are: 10 % would be gained (BERT-base).
             return "its weights are in other files"
     return ""
-
-
-def _make_room(directory: Path, needed: int) -> None:
-    """Remove the entries that were not used for the longest time, and what was never finished."""
-    entries = []
-    for path in directory.iterdir():
-        with contextlib.suppress(OSError):  # another process removes it as well
-            used = path.stat().st_mtime
-            if path.name.endswith(_ASIDE):
-                if time.time() - used > _ABANDONED_SEC:
-                    _remove(path)
-                continue
-            size = sum(file.stat().st_size for file in path.iterdir())
-            entries.append((used, size, path))
-    total = needed + sum(size for _, size, _ in entries)
-    for _, size, path in sorted(entries):
-        if total <= _LARGEST_TOTAL_BYTES:
-            return
-        _remove(path)
-        total -= size
-
-
-def _remove(entry: Path) -> None:
-    """Remove an entry under another name, so that nobody finds half of it."""
-    aside = entry.with_name(f"{entry.name}.{os.getpid()}.{time.monotonic_ns()}{_ASIDE}")
-    with contextlib.suppress(OSError):
-        os.rename(entry, aside)
-        shutil.rmtree(aside, ignore_errors=True)

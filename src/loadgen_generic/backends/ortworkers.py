@@ -22,7 +22,14 @@ from loadgen_generic.errors import RequestError
 from loadgen_generic.seams import Batch, Worker
 from loadgen_generic.tensors import Array
 
-__all__ = ["OnnxRuntimeWorker", "check_outputs", "make_worker"]
+__all__ = [
+    "OnnxRuntimeWorker",
+    "RunUnsized",
+    "check_outputs",
+    "make_worker",
+    "run_of",
+    "symbols_of",
+]
 
 Shapes = tuple[tuple[int, ...], ...]  # of every input
 _SHAPE_KEYS: dict[Shapes, int] = {}
@@ -121,7 +128,7 @@ class OnnxRuntimeWorker:
         """A binding, its outputs' buffers if they hold all of them as numpy has them, and how
         to run it."""
         binding = self._session.io_binding()
-        symbols = _symbols(self._inputs, batch)
+        symbols = symbols_of(self._inputs, [array.shape for array in batch.arrays])
         buffers: list[Array] = []
         unsized: list[str] = []
         for node, element in zip(self._outputs, self._output_elements, strict=True):
@@ -132,9 +139,9 @@ class OnnxRuntimeWorker:
             binding.bind_ortvalue_output(node.name, to_ort_value(buffer, element))
             if not element.packed:
                 buffers.append(buffer)
-        run = _run_of(self._session, binding)
+        run = run_of(self._session, binding)
         if unsized:
-            run = _RunUnsized(run, binding, unsized)
+            run = RunUnsized(run, binding, unsized)
         return binding, buffers if len(buffers) == len(self._outputs) else None, run
 
     def _compute_again(self, node: ort.NodeArg) -> Array:
@@ -148,7 +155,9 @@ class OnnxRuntimeWorker:
         return _without_dimensions(value)
 
 
-def _run_of(session: ort.InferenceSession, binding: ort.IOBinding) -> _Run:
+def run_of(
+    session: ort.InferenceSession, binding: ort.IOBinding, options: ort.RunOptions | None = None
+) -> _Run:
     """One inference of a binding.
 
     ONNX Runtime's own Python layer checks at each call that binding and session belong together
@@ -159,11 +168,11 @@ def _run_of(session: ort.InferenceSession, binding: ort.IOBinding) -> _Run:
     inner = getattr(getattr(session, "_sess", None), "run_with_iobinding", None)
     bound = getattr(binding, "_iobinding", None)
     if inner is None or bound is None or "WebGpuExecutionProvider" in session.get_providers():
-        return partial(session.run_with_iobinding, binding)
-    return partial(inner, bound, None)
+        return partial(session.run_with_iobinding, binding, options)
+    return partial(inner, bound, options)
 
 
-class _RunUnsized:
+class RunUnsized:
     """Runs a binding whose outputs ONNX Runtime allocates. It keeps what it allocated bound, and
     fails where the next answer has another size, so they are bound afresh each time."""
 
@@ -241,13 +250,13 @@ def _without_dimensions(value: object) -> Array:
     return array
 
 
-def _symbols(inputs: Sequence[ort.NodeArg], batch: Batch) -> dict[str, int]:
+def symbols_of(inputs: Sequence[ort.NodeArg], shapes: Sequence[tuple[int, ...]]) -> dict[str, int]:
     """Sizes of symbolic dimensions; an input without a declared shape says nothing of them."""
     return {
         name: size
-        for node, array in zip(inputs, batch.arrays, strict=True)
+        for node, shape in zip(inputs, shapes, strict=True)
         if node.shape
-        for name, size in zip(node.shape, array.shape, strict=True)
+        for name, size in zip(node.shape, shape, strict=True)
         if isinstance(name, str)
     }
 

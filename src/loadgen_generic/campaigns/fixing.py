@@ -28,6 +28,8 @@ def layout_of(result: Result) -> dict[str, Any]:
     layout = {name: effective[name] for name in ("runner", "concurrency", "batch_size")}
     if "intra_op_threads" in effective:
         layout["intra_op_threads"] = effective["intra_op_threads"]
+    if "devices" in result.config.requested:
+        layout["devices"] = ",".join(map(str, effective["devices"]))
     return layout
 
 

@@ -7,7 +7,7 @@ rules name, then what optuna proposes. Tests of full length of the two best deci
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import ceil, log2
 from typing import Any
 
@@ -18,11 +18,12 @@ from loadgen_generic.campaigns.space import Facts, Space
 from loadgen_generic.campaigns.strategy import Answer, Attempt, to_paste
 from loadgen_generic.campaigns.study import LayoutStudy, require_optuna
 from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.devices import cards_asked_for
 from loadgen_generic.errors import LoadgenGenericError, RequestError
 from loadgen_generic.machine import available_cores
 from loadgen_generic.results.result import Result
-from loadgen_generic.runners.auto import layout_by_rule, wish_of
 from loadgen_generic.runners.layout import Layout
+from loadgen_generic.runners.rule import layout_by_rule, wish_of
 from loadgen_generic.tensors import SamplePlan
 from loadgen_generic.wording import format_measured
 
@@ -56,7 +57,9 @@ class LayoutSearch:
         self._config = config
         self._maximize = _MAXIMIZE[config.scenario]
         # What depends on the model is among the facts that the first trial shows.
-        self._wish = wish_of(config, SamplePlan((), batched=True), available_cores())
+        self._wish = wish_of(
+            config, SamplePlan((), batched=True), available_cores(), cards_asked_for(config)
+        )
         layout_by_rule(self._wish)
         require_optuna()
         self._study: LayoutStudy | None = None
@@ -85,6 +88,7 @@ class LayoutSearch:
             threaded="intra_op_threads" in effective,
             batch_size=1 if dimension == "none" else int(dimension) if dimension.isdecimal() else 0,
             bytes_per_sample=effective["sample_pool_bytes"] // effective["samples_in_memory"],
+            cards=len(effective["devices"]),
         )
         return asdict(facts)
 
@@ -107,7 +111,8 @@ class LayoutSearch:
     def _untried(self, journal: Journal, short: Sequence[Run]) -> Layout | None:
         """The layout to try next; None when all were."""
         tried = {_layout(run["layout"]): run["value"] for run in short}
-        space = Space(self._wish, Facts(**journal.content["fixed"]), tried)
+        facts = Facts(**journal.content["fixed"])
+        space = Space(replace(self._wish, cards=facts.cards), facts, tried)
         if self._study is None:
             path = journal.directory / _STUDY
             self._study = LayoutStudy(path, self._config.seed, self._maximize)
@@ -234,6 +239,7 @@ def _layout(options: Mapping[str, Any]) -> Layout:
         options["concurrency"],
         options.get("intra_op_threads", 1),
         options["batch_size"],
+        len(options["devices"].split(",")) if "devices" in options else 0,
     )
 
 

@@ -17,6 +17,7 @@ from loadgen_generic.campaigns.keeping import kept
 from loadgen_generic.campaigns.reported import run
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.results.bootstrap import CONFIDENCE, median_interval, spread
+from loadgen_generic.results.computation import computation_of
 from loadgen_generic.results.doubts import doubts_of_runs
 from loadgen_generic.results.result import Repetition, Result, read_result, write_json
 from loadgen_generic.supervisor import check_request, interruptible, requested, run_name
@@ -119,9 +120,11 @@ def _conclude(config: BenchmarkConfig, journal: Journal) -> Result:
 def _sentence(middle: Result, found: Repetition, reasons: list[str]) -> str:
     unit = middle.metric.unit
     low, high = (format_measured(value, unit, found.spread) for value in found.interval)
+    computed_on = computation_of(middle.config.requested, middle.config.effective)
+    beside = "" if computed_on.usual else f" ({computed_on})"
     text = (
         f"{'INVALID' if reasons else 'VALID'}: {middle.scenario} "
-        f"{format_measured(found.median, unit, found.spread)}, the median of {found.runs} runs "
+        f"{format_measured(found.median, unit, found.spread)}{beside}, the median of {found.runs} runs "
         f"({100 * found.confidence:g} % interval {low} to {high}, spread "
         f"{format_measured(100 * found.spread, '%', 0.1)})"
     )

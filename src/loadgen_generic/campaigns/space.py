@@ -8,14 +8,9 @@ from dataclasses import dataclass
 from math import log2
 
 from loadgen_generic.config import ONE_AT_A_TIME
-from loadgen_generic.runners.auto import (
-    LARGEST_BATCH_BYTES,
-    LONGEST_BATCH_SEC,
-    Wish,
-    layout_by_rule,
-    rivals,
-)
+from loadgen_generic.runners.auto import LARGEST_BATCH_BYTES, LONGEST_BATCH_SEC
 from loadgen_generic.runners.layout import Layout
+from loadgen_generic.runners.rule import RIVALS_PER_CARD, Wish, layout_by_rule, rivals
 
 __all__ = ["Facts", "Space"]
 
@@ -31,11 +26,13 @@ class Facts:
         threaded: the backend has threads inside one operator.
         batch_size: that can alone be asked for; 0 if the model leaves it open.
         bytes_per_sample: of the inputs.
+        cards: how many the run is spread over; 0 on a processor.
     """
 
     threaded: bool
     batch_size: int
     bytes_per_sample: int
+    cards: int = 0
 
 
 class Space:
@@ -43,8 +40,9 @@ class Space:
     said otherwise of one of them.
 
     Args:
-        measured: the layouts tried so far and their samples/s, None where one failed. How large a batch may be follows
-            from them: its inference takes no longer than a calibration would allow.
+        measured: the layouts tried so far and their samples/s, None where one failed. How large
+            a batch may be follows from them: its inference takes no longer than a calibration
+            would allow.
     """
 
     def __init__(self, wish: Wish, facts: Facts, measured: Mapping[Layout, float | None]) -> None:
@@ -63,6 +61,8 @@ class Space:
             return 1, 1
         if self._wish.workers:
             return self._wish.workers, self._wish.workers
+        if self._wish.cards:
+            return self._wish.cards, self._wish.cards * max(RIVALS_PER_CARD)
         return 1, max(1, self._wish.cores // (self._wish.intra_op_threads or 1))
 
     def threads(self, workers: int) -> tuple[int, int]:
@@ -71,6 +71,8 @@ class Space:
             return 1, 1
         if self._wish.intra_op_threads:
             return self._wish.intra_op_threads, self._wish.intra_op_threads
+        if self._wish.cards:
+            return 1, 1
         return 1, max(1, self._wish.cores // workers)
 
     @property
@@ -89,7 +91,7 @@ class Space:
     def __iter__(self) -> Iterator[Layout]:
         for runner in self.runners:
             fewest, most = self.workers(runner)
-            for workers in range(fewest, most + 1):
+            for workers in range(fewest, most + 1, max(1, self._wish.cards)):
                 least, highest = self.threads(workers)
                 for threads in range(least, highest + 1):
                     for batch_size in self._batch_sizes(workers):
@@ -116,8 +118,10 @@ class Space:
 def _runners(wish: Wish) -> tuple[str, ...]:
     if wish.runner != "auto":
         return (wish.runner,)
-    inline = ("inline",) if wish.workers in (None, 1) else ()
+    inline = ("inline",) if wish.workers in (None, 1) and wish.cards < 2 else ()
     if wish.scenario in ONE_AT_A_TIME and not wish.workers:
         # To hand a lone query over to another thread only adds to its latency.
-        return inline
-    return inline + _POOLS
+        return ("inline",)
+    # Streams of one session know of each other; sessions side by side take the same processors.
+    pools = _POOLS[:1] if wish.streams else _POOLS
+    return inline + tuple(p for p in pools if not (wish.in_process and p == "processpool"))

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from loadgen_generic.commands.compare import add_compare
 from loadgen_generic.commands.compliance import add_compliance
+from loadgen_generic.commands.doctor import add_doctor
 from loadgen_generic.commands.history import add_list
 from loadgen_generic.commands.report import add_report
 from loadgen_generic.commands.submission import add_submission
 
-__all__ = ["add_compare", "add_compliance", "add_list", "add_report", "add_submission"]
+__all__ = [
+    "add_compare",
+    "add_compliance",
+    "add_doctor",
+    "add_list",
+    "add_report",
+    "add_submission",
+]

@@ -102,6 +102,11 @@ class DeviceOptions(Options):
                     f"--data_location {self.data_location} is about a GPU's memory, and --ep "
                     f"{self.execution_provider} has none; leave it out"
                 )
+        if self.data_location != "host" and getattr(self, "runner", "").startswith("processpool"):
+            return (
+                f"--data_location {self.data_location}: the workers of --runner processpool do not "
+                "see where samples are loaded; choose another --runner"
+            )
         if self.precision not in (None, "auto", *facts.precisions) and runs_model:
             has = ", ".join([*facts.precisions, "auto"])
             return (

@@ -50,6 +50,6 @@ class SessionOptions(Options):
     optimized_cache: Annotated[bool, Option("Session", "CM_MLPERF_OPTIMIZED_CACHE")] = Field(
         True,
         description="keep the graph that ONNX Runtime optimised, for models of 16 MiB and more on "
-        "the CPU provider, so that they load faster the next time (up to 4 GiB in the cache "
-        "directory)",
+        "the CPU provider (up to 4 GiB in the cache directory), and the engines that TensorRT built "
+        "(up to 8 GiB), so that they load faster the next time",
     )

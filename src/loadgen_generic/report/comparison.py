@@ -66,8 +66,20 @@ def verdict_sentence(each: Against) -> str:
 def side_rows(found: Comparison) -> tuple[Sequence[str], list[tuple[str, ...]]]:
     """Columns, and a row for each subject."""
     per_cent = f"{100 * found.confidence:g} % interval"
-    columns = ("", "result", "model", "runs", _measure(found), "spread", "against A", per_cent)
+    columns: tuple[str, ...] = (
+        "",
+        "result",
+        "model",
+        "runs",
+        _measure(found),
+        "spread",
+        "against A",
+        per_cent,
+    )
     changes: dict[str, Change | None] = {each.letter: each.change for each in found.against}
+    computed = any(side.computed_on for side in found.sides)
+    if computed:
+        columns = (*columns[:3], "computed on", *columns[3:])
     rows: list[tuple[str, ...]] = []
     for side in found.sides:
         change = changes.get(side.letter)
@@ -76,6 +88,7 @@ def side_rows(found: Comparison) -> tuple[Sequence[str], list[tuple[str, ...]]]:
                 side.letter,
                 side.path,
                 side.model,
+                *([side.computed_on or "CPU"] if computed else []),
                 str(len(side.values)),
                 _median(side, found.measure.unit),
                 _NONE if side.spread is None else f"{digits(100 * side.spread, 2)} %",

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from loadgen_generic.report.devices import computation_rows, computed_on, gpu_rows
 from loadgen_generic.report.reading import Figures
+from loadgen_generic.results.computation import computation_of
 from loadgen_generic.results.detail_log import HEADLINES
 from loadgen_generic.results.glossary import explain
 from loadgen_generic.results.record import Record
@@ -106,8 +108,23 @@ def _row(figures: Figures, latencies: Sequence[str]) -> dict[str, object]:
             if telemetry is not None and telemetry.mean_cpu_share is not None
             else None
         ),
+        **_computed(result),
         "host": result.host.get("name") if result is not None else None,
         "processor": result.host.get("cpu") if result is not None else None,
+    }
+
+
+def _computed(result: Result | None) -> dict[str, object]:
+    config = result.config if result is not None else None
+    found = computation_of(config.requested, config.effective) if config is not None else None
+    energy = result.telemetry.gpu_energy if result is not None and result.telemetry else None
+    return {
+        "provider": found.provider if found is not None else None,
+        "precision": found.precision if found is not None else None,
+        "cards_count": found.cards if found is not None else None,
+        "data_location": found.data_location if found is not None else None,
+        "gpu_energy_j": energy.energy_j if energy is not None else None,
+        "gpu_energy_per_sample_j": energy.per_sample_j if energy is not None else None,
     }
 
 
@@ -156,6 +173,8 @@ def _headline(figures: Figures) -> Iterator[tuple[str, str]]:
     elif own:
         text = format_measured(metric.value, metric.unit, _spread(figures.result))
     yield headline.label if own else metric.name.replace("_", " "), text
+    if figures.result is not None and (words := computed_on(figures.result)):
+        yield "computed on", words
     if figures.percentile is not None:
         yield "percentile", f"{figures.percentile:g} %"
         reached = figures.latency_ns.get(f"p{figures.percentile:g}")
@@ -182,6 +201,8 @@ def _run_by(result: Result) -> Iterator[tuple[str, str]]:
         yield "intra-op threads", f"{threads} each"
     yield "batch", _plural(effective.get("batch_size"), "sample")
     yield "execution providers", ", ".join(result.providers) or "none"
+    yield from computation_rows(result)
+    yield from gpu_rows(result.telemetry)
     yield (
         "processor",
         f"{result.host.get('cpu')}, {_plural(result.host.get('cores_available'), 'core')}",

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from loadgen_generic.assembly import Assembly, settle_plan
 from loadgen_generic.config import BenchmarkConfig
-from loadgen_generic.errors import RequestError
+from loadgen_generic.environments import Environment, for_provider
+from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError
 from loadgen_generic.graph.summary import Summary, summarize
 from loadgen_generic.machine import available_cores
 from loadgen_generic.runners.layout import Layout
@@ -20,9 +24,10 @@ from loadgen_generic.tensors import SamplePlan, TensorSpec
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["inspect_model", "print_model"]
+__all__ = ["inspect_model", "print_model", "tell"]
 
 _STDERR = 2
+_THERE = "import sys; sys.path[0] = sys.argv[1]; from loadgen_generic.report.signature import tell; tell()"
 _WIDE = 10_000  # columns where nobody sees lines that are too long
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -37,8 +42,11 @@ def inspect_model(config: BenchmarkConfig, model_path: str) -> dict[str, Any]:
 
     Raises:
         RequestError: the file is no model, its weights are missing, or an input cannot be fed.
-        RunError: ONNX Runtime cannot load it.
+        RunError: ONNX Runtime cannot load it, or no environment has the execution provider.
     """
+    environment = for_provider(config.execution_provider)
+    if not environment.is_here:
+        return _inspect_there(environment, config, model_path)
     summary = summarize(model_path)
     if summary is not None:
         _check_weights(summary, model_path)
@@ -64,6 +72,44 @@ def inspect_model(config: BenchmarkConfig, model_path: str) -> dict[str, Any]:
         "batch_dim": plan.batch_name,
         "bytes_per_sample": plan.bytes_per_sample,
         "notes": notes,
+    }
+
+
+def tell() -> None:
+    """Inspect the model that standard input names, as a process started for that, and print what
+    is found, or the error, as the last line."""
+    job = json.loads(sys.stdin.readline())
+    config = BenchmarkConfig.model_construct(**job["config"])
+    try:
+        answer: dict[str, Any] = {"model": inspect_model(config, job["model_path"])}
+    except LoadgenGenericError as error:
+        answer = {"exit_code": error.exit_code, "error": str(error)}
+    print("\n" + json.dumps(answer))
+
+
+def _inspect_there(
+    environment: Environment, config: BenchmarkConfig, model_path: str
+) -> dict[str, Any]:
+    """The same, under the interpreter of another environment."""
+    done = subprocess.run(
+        [environment.python, "-c", _THERE, str(Path(__file__).resolve().parents[2])],
+        input=json.dumps({"config": config.model_dump(), "model_path": model_path}) + "\n",
+        capture_output=True,
+        encoding="utf-8",
+        env=environment.environ(),
+        check=False,
+    )
+    if done.returncode != 0:
+        words = done.stderr.strip().rpartition("\n")[2]
+        raise RunError(f"{environment.in_words()} cannot inspect the model: {words}")
+    answer = json.loads(done.stdout.strip().rpartition("\n")[2])
+    if "error" in answer:
+        kind = RequestError if answer["exit_code"] == RequestError.exit_code else RunError
+        raise kind(answer["error"])
+    model: dict[str, Any] = answer["model"]
+    return {
+        **model,
+        "notes": [*model["notes"], f"loaded under {environment.in_words()}"],
     }
 
 

@@ -30,6 +30,7 @@ _FIRST_LINE_SEC = 2.0  # of a phase, in a log
 _LINE_EVERY_SEC = 10.0
 _LONG_SEC = 60.0  # after which a line a minute is enough
 REFRESH_PER_SEC = 1.0  # of what is live: drawing takes a processor from what is measured
+_NAMES_WIDTH = 10
 _SHOWN_PERCENTILES = ("p50", "p90", "p99", "p99.9")
 
 
@@ -133,6 +134,7 @@ def _sec(glance: Glance) -> str:
 
 def print_result(result: Result, stream: TextIO | None = None) -> None:
     """The verdict, what was measured, and where the files are."""
+    from loadgen_generic.report.devices import computation_rows, computed_on, gpu_rows
     from loadgen_generic.report.operators import operator_lines
     from loadgen_generic.report.writing import REPORT_FILE
     from loadgen_generic.results.glossary import explain
@@ -156,10 +158,12 @@ def print_result(result: Result, stream: TextIO | None = None) -> None:
         rows.append(("report", str(page)))
     if result.scenario != "Offline" and latency:
         rows.insert(0, ("latency", latency))
-    rows.insert(
-        0,
+    rows[:0] = [
         ("run by", run_by),
-    )
+        *([("computed on", words)] if (words := computed_on(result)) else []),
+        *computation_rows(result),
+        *gpu_rows(result.telemetry),
+    ]
     if result.verification is not None:
         rows.insert(0, ("answers", _verified(result.verification)))
     if result.accuracy is not None and result.accuracy.outputs_file:
@@ -170,8 +174,9 @@ def print_result(result: Result, stream: TextIO | None = None) -> None:
     if result.next_command:
         rows.append(("try next", result.next_command))
     print(result.verdict, file=out)
+    width = max(_NAMES_WIDTH, *(len(name) + 1 for name, _ in rows))
     for name, text in rows:
-        print(f"  {name + ':':<10} {text}", file=out)
+        print(f"  {name + ':':<{width}} {text}", file=out)
     if result.profile is not None:
         for line in operator_lines(result.profile):
             print(f"  {line}", file=out)

@@ -9,11 +9,19 @@ from typing import Any
 
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RunError
-from loadgen_generic.machine import describe_host, describe_packages
+from loadgen_generic.machine import describe_host
+from loadgen_generic.results.computation import computation_of
 from loadgen_generic.results.detail_log import ACCURACY_MODE, HEADLINES, DetailLog, read_detail_log
-from loadgen_generic.results.doubts import conditions_between, doubts_of_test
+from loadgen_generic.results.devices import shares_of
+from loadgen_generic.results.doubts import (
+    conditions_between,
+    doubts_of_computation,
+    doubts_of_gpus,
+    doubts_of_test,
+)
 from loadgen_generic.results.in_force import changed_settings, logged_settings
 from loadgen_generic.results.manifest import manifest
+from loadgen_generic.results.phases import Phases
 from loadgen_generic.results.profile import PROFILE_FILE, Profile
 from loadgen_generic.results.result import (
     Accuracy,
@@ -69,7 +77,12 @@ def build_result(
         raise RunError(f"LoadGen ran in mode {log.mode} though {config.mode} was asked for")
     statistics = _statistics(log, run_dir) if config.trace and accuracy is None else None
     doubts = statistics.differences if statistics is not None else []
-    verdict = judge_accuracy(accuracy) if accuracy is not None else judge(log, doubts)
+    computed_on = str(computation_of(requested, facts["effective"]))
+    verdict = (
+        judge_accuracy(accuracy, computed_on)
+        if accuracy is not None
+        else judge(log, doubts, computed_on)
+    )
     conditions = conditions_between(**facts["conditions"]) if "conditions" in facts else None
     result = Result(
         started_at=started_at,
@@ -89,8 +102,8 @@ def build_result(
         notes=[*facts["notes"], *changed_settings(settings, log.scenario)],
         model=ModelFacts(**facts["model"]),
         providers=list(facts["providers"]),
-        host=describe_host(),
-        packages=describe_packages(),
+        host={**describe_host(), "python": facts["python"]},
+        packages=dict(facts["packages"]),
         output_dir=str(run_dir),
         loadgen_logs={
             name: str(run_dir / file)
@@ -100,13 +113,26 @@ def build_result(
         accuracy=accuracy,
         verification=verification,
         statistics=statistics,
-        doubts=doubts_of_test(conditions) if conditions is not None else [],
+        doubts=_doubts(requested, facts, conditions),
         conditions=conditions,
         manifest=manifest(facts["model"]["path"]),
+        devices=shares_of(facts["devices"]["each"]) if "devices" in facts else None,
         telemetry=facts.get("telemetry"),
         profile=Profile(**facts["profile"]) if "profile" in facts else None,
+        phases=Phases(**facts["phases"]) if "phases" in facts else None,
     )
     return result, verdict.next_flags
+
+
+def _doubts(
+    requested: Mapping[str, Any], facts: Mapping[str, Any], conditions: Mapping[str, Any] | None
+) -> list[str]:
+    telemetry = facts.get("telemetry")
+    return [
+        *doubts_of_computation(requested, facts["effective"]),
+        *(doubts_of_test(conditions) if conditions is not None else []),
+        *(doubts_of_gpus(telemetry.gpus) if telemetry is not None else []),
+    ]
 
 
 def _statistics(log: DetailLog, run_dir: Path) -> Statistics:

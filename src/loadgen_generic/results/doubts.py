@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["conditions_between", "doubts_of_runs", "doubts_of_test"]
+from loadgen_generic.results.computation import computation_of
+from loadgen_generic.results.telemetry import GpuProcess, GpuSummary
+
+__all__ = [
+    "conditions_between",
+    "doubts_of_computation",
+    "doubts_of_gpus",
+    "doubts_of_runs",
+    "doubts_of_test",
+    "process_in_words",
+]
 
 # The system counts processor time in ticks of up to 10 ms: a shorter test says too little.
 SHORTEST_SEC = 0.5
@@ -18,6 +28,7 @@ MOST_THROTTLED = 0.01
 # power saving have settled, is more than the difference between one busy core and all of them.
 LEAST_CLOCK = 0.6
 MOST_CLOCK_CHANGE = 0.1
+MOST_HELD_BACK = 0.05  # of the looks at a GPU
 # Runs of the same test on an idle machine differ by 1 to 3 %.
 MOST_SPREAD = 0.05
 
@@ -97,6 +108,51 @@ def doubts_of_test(conditions: Mapping[str, Any]) -> list[str]:
             + (f", under the governor {governor}" if governor else "")
         )
     return found
+
+
+def doubts_of_computation(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> list[str]:
+    """Why the number is of something else than was asked for."""
+    computed = computation_of(requested, effective)
+    if not computed.asked:
+        return []
+    why = str(effective["fallback"]).rstrip(".")
+    return [f"it ran on the {computed.provider}, not on {computed.asked} as asked: {why}"]
+
+
+def doubts_of_gpus(gpus: Sequence[GpuSummary]) -> list[str]:
+    """What disturbed the GPUs that a run computed on; of those where that is not known, too."""
+    found = []
+    for gpu in gpus:
+        if gpu.used is False:
+            continue
+        which = f"GPU {gpu.number}"
+        if gpu.lost is not None:
+            found.append(
+                f"{which} stopped answering during the test, as its driver says: {gpu.lost}"
+            )
+        for reason, share in gpu.held_back_shares.items():
+            if share > MOST_HELD_BACK:
+                found.append(
+                    f"{which} was held back for {100 * share:.0f} % of the test by: {reason}"
+                )
+        if gpu.unnamed_processes:
+            found.append(
+                f"another process used {which} during the test: its driver lists "
+                f"{gpu.unnamed_processes} more than this run has; end it and measure again"
+            )
+        for process in gpu.other_processes:
+            found.append(
+                f"another process used {which} during the test: {process_in_words(process)}; end it "
+                "and measure again"
+            )
+    return found
+
+
+def process_in_words(process: GpuProcess) -> str:
+    name = f" ({process.name})" if process.name else ""
+    memory = process.memory_bytes
+    told = "memory not told" if memory is None else f"{memory / 2**20:,.0f} MiB of its memory"
+    return f"process {process.pid}{name}, {told}"
 
 
 def doubts_of_runs(

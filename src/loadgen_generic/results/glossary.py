@@ -61,6 +61,21 @@ GLOSSARY: dict[str, tuple[str, str]] = {
         r"max_query_count",
         "where a test stops, whatever it lacks (--max_query_count)",
     ),
+    "precision": (
+        r"\b(tf32|bfloat16|float16|int8)\b",
+        (
+            "the numbers that the computation uses (--precision): float32 keeps 24 binary digits, "
+            "tf32 and float16 11, bfloat16 8; int8 is whole numbers from -128 to 127"
+        ),
+    ),
+    "card": (r"\b\d+ cards?\b", "a device with memory of its own, such as a GPU (--devices)"),
+    "where samples start": (
+        r"samples (from (pinned )?host|in device) memory",
+        (
+            "where samples are when the clock starts (--data_location): host memory is what a "
+            "user pays, pinned is read by the GPU directly, device is the GPU's own"
+        ),
+    ),
     "trace": (r"its trace", "LoadGen's log of when each sample came and was answered (--trace)"),
 }
 

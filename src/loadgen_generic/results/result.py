@@ -6,7 +6,8 @@ that changes what it means in the runs that had it, raises it. History:
 1  first version; since then ``accuracy``, ``verification`` and ``statistics``, null where they
    do not apply, and in accuracy runs, which are new, ``valid`` is null; in ``verification`` the
    ``spot_`` fields, null where nothing was kept during the test; ``settings``, empty before;
-   ``telemetry`` and ``profile``, null where they were not asked for and before.
+   ``telemetry`` and ``profile``, null where they were not asked for and before; ``devices``
+   and ``phases``, null before and where a run is on no card.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from loadgen_generic.errors import RequestError
+from loadgen_generic.results.devices import DeviceShare
 from loadgen_generic.results.many_runs import Repetition, Search
+from loadgen_generic.results.phases import Phases
 from loadgen_generic.results.profile import Profile
 from loadgen_generic.results.record import Record
 from loadgen_generic.results.telemetry import TelemetrySummary
@@ -200,8 +203,10 @@ class Result(Record):
         repeat: where ``--repeat`` asked for several runs; the rest is the median run's.
         search: of ``--mode find_peak``; the rest is the best load's test.
         statistics: where ``--trace`` asked for it, in performance mode.
+        devices: the cards of the run and what each answered; null where it ran on none.
         telemetry: what was seen of the machine meanwhile; null with ``--telemetry off``.
         profile: where ``--profile`` asked for it.
+        phases: of an inference on a GPU; null elsewhere.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -234,8 +239,10 @@ class Result(Record):
     manifest: dict[str, Any] = Field(default_factory=dict)
     repeat: Repetition | None = None
     search: Search | None = None
+    devices: list[DeviceShare] | None = None
     telemetry: TelemetrySummary | None = None
     profile: Profile | None = None
+    phases: Phases | None = None
 
     @property
     def path(self) -> Path:

@@ -6,11 +6,18 @@ Format history of the file: 1 first version.
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field
+
 from loadgen_generic.results.record import Record
 
 __all__ = [
     "TELEMETRY_FILE",
     "TELEMETRY_VERSION",
+    "GpuEnergy",
+    "GpuProcess",
+    "GpuSummary",
     "Series",
     "Telemetry",
     "TelemetrySummary",
@@ -94,6 +101,64 @@ class Telemetry(Record):
     queries: TimedQueries | None
 
 
+class GpuProcess(Record):
+    """A process that computed on a GPU.
+
+    Attributes:
+        name: of its program; empty where the system does not tell.
+        memory_bytes: the most that it had there; null where the driver does not tell.
+    """
+
+    pid: int
+    name: str
+    memory_bytes: int | None
+
+
+class GpuSummary(Record):
+    """Means of what was read of one GPU, null where the driver does not tell.
+
+    Attributes:
+        name: with the driver's number, which need not be CUDA's.
+        held_back_by: what held its clock back at any time; null if nothing.
+        used: whether the run computed on it; null where that is not known.
+        energy_j: during the test.
+        held_back_shares: of the looks, by what held it back (0 to 1).
+        other_processes: that computed there meanwhile.
+        unnamed_processes: how many more there were at least, of which only that is known.
+        lost: why it stopped answering, in the driver's words; null if it did not.
+    """
+
+    name: str
+    utilisation_percent: float | None
+    memory_bytes: float | None
+    power_w: float | None
+    clock_mhz: float | None
+    temperature_c: float | None
+    held_back_by: str | None
+    number: int | None = None
+    used: bool | None = None
+    energy_j: float | None = None
+    held_back_shares: dict[str, float] = Field(default_factory=dict)
+    other_processes: list[GpuProcess] = Field(default_factory=list)
+    unnamed_processes: int = 0
+    lost: str | None = None
+
+
+class GpuEnergy(Record):
+    """What the GPUs that the run computed on took during the test, whole cards, J.
+
+    Attributes:
+        gpus: the driver's numbers of them.
+        source: ``counter`` for the cards' own count, ``power`` for a sum over the power that was
+            read, ``both`` where the cards differ in that.
+    """
+
+    gpus: list[int]
+    energy_j: float
+    per_sample_j: float
+    source: Literal["counter", "power", "both"]
+
+
 class TelemetrySummary(Record):
     """What a result says of its telemetry.
 
@@ -102,7 +167,8 @@ class TelemetrySummary(Record):
         peak_memory_bytes: largest resident memory of the measured process and its children.
         mean_cpu_share: of all processors that the test could use (0 to 1); null if too short.
         context_switches_per_s: of the measured process and its children; null if not known.
-        gpus: name, and means of what was read, for each GPU; empty without one.
+        gpus: of the machine; empty without one.
+        gpu_energy: null where no GPU was used, or its energy is not known.
     """
 
     file: str
@@ -111,4 +177,5 @@ class TelemetrySummary(Record):
     peak_memory_bytes: int | None
     mean_cpu_share: float | None
     context_switches_per_s: float | None
-    gpus: list[dict[str, str | float | None]]
+    gpus: list[GpuSummary]
+    gpu_energy: GpuEnergy | None = None

@@ -29,11 +29,12 @@ class Verdict:
     next_flags: Mapping[str, str]
 
 
-def judge(log: DetailLog, doubts: Sequence[str] = ()) -> Verdict:
+def judge(log: DetailLog, doubts: Sequence[str] = (), computed_on: str = "") -> Verdict:
     """Judge a finished test by its detail log.
 
     Args:
         doubts: figures in the log that are not what its trace gives.
+        computed_on: what stands beside the number; empty if it goes without saying.
     """
     found = findings(log)
     reasons = [each.reason for each in found]
@@ -46,18 +47,19 @@ def judge(log: DetailLog, doubts: Sequence[str] = ()) -> Verdict:
         reasons.extend(filter(None, log.invalid_reasons))
         reasons = reasons or ["LoadGen gave no reason"]
     valid = log.valid and not reasons
-    sentence = _sentence(log, valid, reasons)
+    sentence = _sentence(log, valid, reasons, computed_on)
     if valid and (advice := too_long(log)):
         sentence += f" {advice}."
     return Verdict(valid, tuple(reasons), sentence, flags)
 
 
-def judge_accuracy(accuracy: Accuracy) -> Verdict:
+def judge_accuracy(accuracy: Accuracy, computed_on: str = "") -> Verdict:
     """What an accuracy run says: nothing about speed."""
+    beside = f" ({computed_on})" if computed_on else ""
     if accuracy.top_1 is not None:
         sentence = (
             f"ACCURACY: top-1 {100 * accuracy.top_1:.4g} %, {accuracy.correct} of "
-            f"{accuracy.judged} labelled samples."
+            f"{accuracy.judged} labelled samples{beside}."
         )
     else:
         why = (
@@ -65,11 +67,11 @@ def judge_accuracy(accuracy: Accuracy) -> Verdict:
             if accuracy.labelled
             else "no labels came with the data, so this run does not say whether they are right"
         )
-        sentence = f"ACCURACY: all {accuracy.samples} samples were answered; {why}."
+        sentence = f"ACCURACY: all {accuracy.samples} samples were answered{beside}; {why}."
     return Verdict(None, (), sentence, {})
 
 
-def _sentence(log: DetailLog, valid: bool, reasons: list[str]) -> str:
+def _sentence(log: DetailLog, valid: bool, reasons: list[str], computed_on: str) -> str:
     headline = HEADLINES[log.scenario]
     value = format_measured(float(log.values.get(headline.key, 0)), headline.unit)
     at = f"{percent(log):g}th percentile of latency"
@@ -87,6 +89,8 @@ def _sentence(log: DetailLog, valid: bool, reasons: list[str]) -> str:
         what = f"{value} at the {at}{query}"
         if log.values.get(headline.key, 0) in (0, None):
             what = f"no estimate of the {at}"
+    if computed_on:
+        what += f" ({computed_on})"
     if valid:
         return f"VALID: {log.scenario} {what}."
     return f"INVALID: {log.scenario} {what}, but {'; '.join(reasons)}."

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from loadgen_generic.config import ONE_AT_A_TIME, BenchmarkConfig
-from loadgen_generic.errors import RequestError
+from loadgen_generic.config import ONE_AT_A_TIME
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.probe import measure_burst, measure_stream
+from loadgen_generic.runners.rule import (
+    WORTHWHILE_SAMPLES,
+    WORTHWHILE_SEC,
+    Wish,
+    layout_by_rule,
+    rivals,
+)
 from loadgen_generic.seams import Runner
-from loadgen_generic.settings import SERVER_LEAST_LATENCY_SEC, duration_sec, samples_per_query
-from loadgen_generic.tensors import SamplePlan
 from loadgen_generic.wording import format_measured
 
-__all__ = [
-    "LARGEST_BATCH_BYTES",
-    "LONGEST_BATCH_SEC",
-    "Wish",
-    "choose",
-    "layout_by_rule",
-    "may_batch",
-    "rivals",
-    "rule_layout",
-    "wish_of",
-]
+__all__ = ["LARGEST_BATCH_BYTES", "LONGEST_BATCH_SEC", "choose"]
 
 BATCH_LADDER = (1, 4, 16, 64, 256, 1024)
+# A card gains more from a batch, and takes longer to make ready for each size of it.
+BATCH_LADDER_ON_CARDS = (1, 8, 64, 256, 1024)
 # A larger batch, or another layout, has to be this much faster to count as faster.
 GAIN = 1.02
 # A batch may take this share of Server's latency bound: a query waits for one batch and is
@@ -37,121 +33,76 @@ LONGEST_BATCH_SEC = 0.5
 LARGEST_BATCH_BYTES = 256 << 20
 PROBE_SEC = 0.15
 ENOUGH_SEC = 2.5
-# Shorter runs are not worth a calibration of a few seconds.
-WORTHWHILE_SEC, WORTHWHILE_SAMPLES = 1.0, 64
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user fixed, and what the choice depends on. None means: choose for me.
+class _Trials:
+    """The layouts that were measured, each on the real runner.
 
     Attributes:
-        largest_batch: what the model allows; 0 for any.
-        fixed_batch: the model's own batch size; 0 if it is open.
-        per_query: samples that LoadGen issues together; Offline's single query apart.
-        bound_sec: Server's latency bound.
-        waits: a batch that is not full waits for more.
-        duration_sec: shortest valid test; 0 where ``samples`` stands in its place.
-        samples: how many samples to run at least.
+        rates: samples/s; 0 for a layout that did not fit into memory.
     """
 
-    scenario: str
-    runner: str
-    workers: int | None
-    intra_op_threads: int | None
-    batch_size: int | None
-    largest_batch: int
-    fixed_batch: int
-    per_query: int
-    bytes_per_sample: int
-    bound_sec: float
-    waits: bool
-    cores: int
-    duration_sec: float
-    samples: int
+    def __init__(
+        self,
+        wish: Wish,
+        build: Callable[[Layout], Runner],
+        indices: Sequence[int],
+        beat: Callable[[], None],
+    ) -> None:
+        self._wish, self._build, self._indices, self._beat = wish, build, indices, beat
+        self.rates: dict[Layout, float] = {}
+
+    def measure(self, layout: Layout) -> float:
+        """The best samples/s of this layout so far.
+
+        What is too large for the memory is no reason to give a run up where less was not.
+        """
+        try:
+            rate = _rate(layout, self._wish, self._build(layout), self._indices, self._beat)
+        except Exception as error:
+            if not (_lacks_memory(error) and self._smaller_ran(layout)):
+                raise
+            rate = 0.0
+        self.rates[layout] = max(self.rates.get(layout, 0.0), rate)
+        return self.rates[layout]
+
+    def _smaller_ran(self, layout: Layout) -> bool:
+        size = layout.workers * layout.batch_size
+        return any(
+            rate and known.workers * known.batch_size < size for known, rate in self.rates.items()
+        )
+
+    def ranked(self) -> list[Layout]:
+        """Those that ran, the fastest first."""
+        ran = [layout for layout, rate in self.rates.items() if rate]
+        return sorted(ran, key=self.rates.__getitem__, reverse=True)
+
+    def reason(self, best: Layout) -> str:
+        """Why this one, in a sentence."""
+        order, where = self.ranked(), f" on {best.cards} cards" if best.cards > 1 else ""
+        if len(self.rates) < 2:
+            return f"the only choice{where}"
+        told = f"of {len(self.rates)} layouts tried{where}: " + format_measured(
+            self.rates[best], "samples/s"
+        )
+        others = [layout for layout in order if layout != best]
+        faster = not others or self.rates[best] > self.rates[others[0]]
+        if others:
+            next_best = others[0]
+            told += f", next {next_best} with {format_measured(self.rates[next_best], 'samples/s')}"
+        too_large = [layout for layout, rate in self.rates.items() if not rate]
+        if too_large:
+            smallest = min(too_large, key=lambda layout: layout.workers * layout.batch_size)
+            told += f"; out of memory with {smallest}"
+        return f"{'fastest' if faster else 'as fast as any'} {told}"
 
 
-def wish_of(config: BenchmarkConfig, plan: SamplePlan, cores: int) -> Wish:
-    """What a request leaves open, for a model whose samples are as planned."""
-    bound_ms = config.target_latency_ms
-    return Wish(
-        scenario=config.scenario,
-        runner=config.runner,
-        workers=config.concurrency or None,
-        intra_op_threads=config.intra_op_threads or None,
-        batch_size=config.batch_size,
-        largest_batch=plan.largest_batch,
-        fixed_batch=plan.fixed_batch,
-        per_query=samples_per_query(config),
-        bytes_per_sample=plan.bytes_per_sample,
-        bound_sec=bound_ms / 1000 if bound_ms else SERVER_LEAST_LATENCY_SEC,
-        waits=bool(config.batch_timeout_us),
-        cores=cores,
-        duration_sec=duration_sec(config),
-        samples=config.samples or 0,
+def _lacks_memory(error: Exception) -> bool:
+    """By the words of ONNX Runtime, CUDA and its libraries, and of this harness."""
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(
+        words in text for words in ("out of memory", "allocate", "alloc_failed", "bad_alloc")
     )
-
-
-def may_batch(config: BenchmarkConfig) -> bool:
-    """Whether samples may come to share a batch, as far as the request goes."""
-    if config.scenario == "SingleStream" or config.batch_size == 1:
-        return False
-    if config.batch_size or config.scenario == "MultiStream":
-        return True
-    return duration_sec(config) >= WORTHWHILE_SEC or (config.samples or 0) >= WORTHWHILE_SAMPLES
-
-
-def rule_layout(config: BenchmarkConfig, cores: int) -> Layout:
-    """The layout by rule as far as it does not depend on the model: all but the batch."""
-    any_plan = SamplePlan((), batched=True)
-    return layout_by_rule(wish_of(config, any_plan, cores))
-
-
-def layout_by_rule(wish: Wish) -> Layout:
-    """The layout without measuring.
-
-    One query at a time is answered fastest on LoadGen's own thread with every core inside the
-    operator: handing it to another thread costs 20 to 50 microseconds. Many at once are
-    answered fastest by one worker per core, because operators do not scale perfectly and
-    queries do.
-
-    Raises:
-        RequestError: the options contradict each other or the model.
-    """
-    if wish.runner == "inline" and (wish.workers or 1) > 1:
-        raise RequestError(
-            "the inline runner answers on LoadGen's own thread and has one worker.",
-            flag="concurrency",
-            value=wish.workers,
-            remedy="Leave it out, or choose another --runner.",
-        )
-    if wish.runner == "inline" and wish.waits:
-        raise RequestError(
-            "the inline runner answers what LoadGen hands it at once.",
-            flag="batch_timeout_us",
-            remedy="Leave it out, or choose another --runner.",
-        )
-    batch_size = wish.batch_size or wish.fixed_batch
-    if wish.largest_batch and batch_size > wish.largest_batch:
-        raise RequestError(
-            "the model takes one sample at a time."
-            if wish.largest_batch == 1
-            else f"the model's batch dimension is fixed at {wish.largest_batch}.",
-            flag="batch_size",
-            value=batch_size,
-            remedy="Export it with an open batch dimension, or leave the option out.",
-        )
-    if not batch_size:
-        batch_size = wish.per_query if wish.scenario == "MultiStream" else 1
-    if wish.largest_batch:
-        batch_size = min(batch_size, wish.largest_batch)
-    runner = wish.runner
-    if runner == "auto":
-        alone = wish.scenario in ONE_AT_A_TIME and not wish.workers
-        runner = "inline" if alone else "threadpool"
-    workers = 1 if runner == "inline" else wish.workers or wish.cores
-    threads = wish.intra_op_threads or max(1, wish.cores // workers)
-    return Layout(runner, workers, threads, batch_size)
 
 
 def choose(
@@ -169,12 +120,8 @@ def choose(
         beat: called after each inference.
     """
     rule = layout_by_rule(wish)
-    rates: dict[Layout, float] = {}
-
-    def measure(layout: Layout) -> float:
-        rate = _rate(layout, wish, build(layout), indices, beat)
-        rates[layout] = max(rates.get(layout, 0.0), rate)
-        return rates[layout]
+    trials = _Trials(wish, build, indices, beat)
+    rates, measure = trials.rates, trials.measure
 
     if not _is_open(rule, wish):
         return rule, "as asked for", 0.0
@@ -194,17 +141,17 @@ def choose(
             break
         measure(rival)
         if _batch_is_open(wish) and rates[rival] * GAIN > rates[best]:
-            for size in _neighbours(best.batch_size):
+            for size in _neighbours(best.batch_size, wish):
                 measure(replace(rival, batch_size=size))
-    finalists = sorted(rates, key=rates.__getitem__, reverse=True)[:2]
+    finalists = trials.ranked()[:2]
     for finalist in finalists if len(rates) > 1 else []:
         if time.perf_counter() < end:
             measure(finalist)
-    best = max(rates, key=rates.__getitem__)
+    best = trials.ranked()[0]
     # A tie goes to the rule: its choice is the more common one and needs no luck.
     if rates[rule] * GAIN >= rates[best]:
         best = rule
-    return best, _reason(best, rates), rates[best]
+    return best, trials.reason(best), rates[best]
 
 
 def _is_open(rule: Layout, wish: Wish) -> bool:
@@ -217,32 +164,16 @@ def _batch_is_open(wish: Wish) -> bool:
     )
 
 
-def rivals(rule: Layout, wish: Wish) -> Iterator[Layout]:
-    """Other layouts worth measuring; none where the user chose."""
-    if wish.runner != "auto" or wish.intra_op_threads or wish.cores == 1:
-        return
-    half = wish.cores // 2
-    if wish.scenario in ONE_AT_A_TIME and not wish.workers:
-        for threads in {1, half} - {rule.intra_op_threads, 0}:
-            yield replace(rule, intra_op_threads=threads)
-    elif not wish.workers:
-        # One worker gains nothing from a thread of its own: what comes meanwhile LoadGen hands
-        # over together (Server), or has already (Offline). Only waiting for more needs a queue.
-        alone = "threadpool" if wish.waits else "inline"
-        yield Layout(alone, 1, wish.cores, rule.batch_size)
-        yield Layout(alone, 1, 1, rule.batch_size)
-        if half > 1:
-            yield Layout("threadpool", half, 2, rule.batch_size)
-
-
 def _climb(start: Layout, wish: Wish, measure: Callable[[Layout], float]) -> Layout:
     """The fastest batch size of a layout, from small to large while it pays."""
     best, best_rate, idle = start, 0.0, 0
-    for batch_size in BATCH_LADDER:
+    for batch_size in _ladder(wish):
         if batch_size * wish.bytes_per_sample > LARGEST_BATCH_BYTES and batch_size > 1:
             break
         layout = replace(start, batch_size=batch_size)
         rate = measure(layout)
+        if not rate:
+            break
         took = batch_size * layout.workers / rate
         if batch_size > 1 and took > _longest_batch_sec(wish):
             break
@@ -255,10 +186,15 @@ def _climb(start: Layout, wish: Wish, measure: Callable[[Layout], float]) -> Lay
     return best
 
 
-def _neighbours(batch_size: int) -> list[int]:
+def _ladder(wish: Wish) -> tuple[int, ...]:
+    return BATCH_LADDER_ON_CARDS if wish.cards else BATCH_LADDER
+
+
+def _neighbours(batch_size: int, wish: Wish) -> list[int]:
     """The batch sizes just below and above on the ladder."""
-    at = BATCH_LADDER.index(batch_size)
-    return list(BATCH_LADDER[max(at - 1, 0) : at] + BATCH_LADDER[at + 1 : at + 2])
+    ladder = _ladder(wish)
+    at = ladder.index(batch_size)
+    return list(ladder[max(at - 1, 0) : at] + ladder[at + 1 : at + 2])
 
 
 def _longest_batch_sec(wish: Wish) -> float:
@@ -283,14 +219,3 @@ def _rate(
         ).samples_per_sec
     finally:
         runner.close()
-
-
-def _reason(best: Layout, rates: dict[Layout, float]) -> str:
-    if len(rates) < 2:
-        return "the only choice"
-    next_best = max((layout for layout in rates if layout != best), key=rates.__getitem__)
-    how = "fastest" if rates[best] > rates[next_best] else "as fast as any"
-    return (
-        f"{how} of {len(rates)} layouts tried: {format_measured(rates[best], 'samples/s')}, "
-        f"next {next_best} with {format_measured(rates[next_best], 'samples/s')}"
-    )

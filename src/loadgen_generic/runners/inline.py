@@ -15,6 +15,7 @@ class InlineRunner:
     issue: Callable[[Sequence[int], Sequence[int]], None]
 
     def __init__(self, setup: RunnerSetup) -> None:
+        self._setup = setup
         self._worker, self._reader = setup.shared_worker(0), setup.reader()
         self._batch_size = setup.batch_size
         self._shapes = setup.samples.shapes()
@@ -52,6 +53,10 @@ class InlineRunner:
 
         shapes = self._shapes or ()
         self.issue = issue_by_shape if self._shapes is not None else issue
+
+    def enter(self) -> None:
+        if getattr(self._worker, "per_thread", False):
+            self._setup.warm_up(self._worker, self._reader)
 
     def flush(self) -> None:
         pass

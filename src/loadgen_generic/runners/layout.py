@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 __all__ = ["Layout"]
 
@@ -13,15 +13,18 @@ class Layout:
 
     Attributes:
         runner: key of ``RUNNERS``.
-        workers: how many inferences may be under way at once.
+        workers: how many inferences may be under way at once, over all cards.
         intra_op_threads: threads inside one operator, for each worker.
         batch_size: most samples in one inference.
+        cards: how many the workers are spread over; 0 on a processor. It follows from the run
+            and the workers, so it tells no two layouts of a run apart.
     """
 
     runner: str
     workers: int
     intra_op_threads: int
     batch_size: int
+    cards: int = field(default=0, compare=False)
 
     @property
     def shares_session(self) -> bool:
@@ -29,7 +32,7 @@ class Layout:
         return self.runner in ("inline", "threadpool")
 
     def __str__(self) -> str:
-        return (
-            f"{self.runner}, {self.workers} worker(s) x {self.intra_op_threads} thread(s), "
-            f"batch {self.batch_size}"
-        )
+        where = f"x {self.intra_op_threads} thread(s)"
+        if self.cards:
+            where = "on 1 card" if self.cards == 1 else f"on {self.cards} cards"
+        return f"{self.runner}, {self.workers} worker(s) {where}, batch {self.batch_size}"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from loadgen_generic.devices import blame_card
 from loadgen_generic.runners.shapes import by_shape
 from loadgen_generic.seams import Backend, Reader, SampleLibrary, Worker
 
@@ -25,9 +26,10 @@ class RunnerSetup:
         pin: give each worker processors of its own.
         make_backends: for each device, makes a backend with the threads of one worker; can be
             pickled.
-        backends: for each device one that is loaded, for workers that share it.
+        backends: for each device one that is loaded, for workers that share it; else empty.
         samples: what the indices refer to.
         beat: called after each inference that warms a worker up.
+        cards: for each device its number, where they are cards.
     """
 
     runner: str
@@ -40,6 +42,7 @@ class RunnerSetup:
     backends: Sequence[Backend]
     samples: SampleLibrary
     beat: Callable[[], None]
+    cards: Sequence[int] = ()
 
     def shared_worker(self, number: int) -> Worker:
         """A worker that shares the backend of its device: the devices take turns."""
@@ -55,6 +58,12 @@ class RunnerSetup:
         backend = self.make_backend(number)()
         backend.load()
         return backend.worker()
+
+    def blamed(self, number: int, error: BaseException) -> BaseException:
+        """An error of a worker, with the card on which it happened where there are several."""
+        if len(self.cards) < 2:
+            return error
+        return blame_card(error, self.cards[number % len(self.cards)])
 
     def reader(self) -> Reader:
         return self.samples.reader(self.batch_size)

@@ -54,10 +54,14 @@ class ThreadPoolRunner:
             thread.start()
         ready.wait()
         if self._broken is not None:
+            self.close()  # the workers that did come up
             raise self._broken
 
     def issue(self, ids: Sequence[int], indices: Sequence[int]) -> None:
         self._queue.put(ids, indices)
+
+    def enter(self) -> None:
+        pass
 
     def flush(self) -> None:
         pass
@@ -79,7 +83,7 @@ class ThreadPoolRunner:
             worker, reader = self._make_worker(number)
             setup.warm_up(worker, reader)
         except BaseException as error:  # noqa: BLE001 - start() raises it
-            self._broken = error
+            self._broken = setup.blamed(number, error)
             ready.wait()
             return
         ready.wait()
@@ -94,7 +98,7 @@ class ThreadPoolRunner:
                 self._completes[number](ids, outputs)
             except BaseException as error:  # noqa: BLE001 - nobody above would see it
                 self._lost = True
-                self._fail(error)
+                self._fail(setup.blamed(number, error))
 
 
 def _queue_of(setup: RunnerSetup) -> WorkQueue | ShapedWorkQueue:

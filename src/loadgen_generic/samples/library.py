@@ -66,6 +66,9 @@ class Samples:
     def unload(self, indices: Sequence[int]) -> None:
         self.pool.load([])
 
+    def place(self) -> None:
+        self.pool.placed = True
+
     def reader(self, batch_size: int) -> Reader:
         return PoolReader(self.pool, batch_size)
 

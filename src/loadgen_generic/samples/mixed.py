@@ -127,6 +127,10 @@ class MixedSamples:
         for pool in self._pools:
             pool.load([])
 
+    def place(self) -> None:
+        for pool in self._pools:
+            pool.placed = True
+
     def reader(self, batch_size: int) -> Reader:
         return _MixedReader(self._pools, batch_size, self._locate)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from weakref import WeakMethod
 
 import numpy as np
 
+from loadgen_generic.placed import PlacedBatch
 from loadgen_generic.samples.shared import SharedArrays, SharedLayout
 from loadgen_generic.seams import Batch, Reader
 from loadgen_generic.tensors import Array, SamplePlan
@@ -35,6 +37,7 @@ class Pool:
         sources: the arrays as bytes.
         loaded: sample indices, by slot.
         slot_of: first slot of a sample, by index.
+        placed: whether readers only say where samples lie.
     """
 
     def __init__(self, plan: SamplePlan, arrays: tuple[Array, ...], count: int) -> None:
@@ -43,7 +46,16 @@ class Pool:
         self.sources = [values.reshape(-1).view(np.uint8).data for values in arrays]
         self.slot_of = array("q", bytes(8 * count))
         self.loaded: list[int] = []
+        self.placed = False
         self._views: dict[tuple[int, int], Batch] = {}
+        self._watchers: list[WeakMethod[Callable[[int], None]]] = []
+
+    @property
+    def batched(self) -> bool:
+        return self.plan.batched
+
+    def watch(self, loaded: Callable[[int], None]) -> None:
+        self._watchers.append(WeakMethod(loaded))
 
     def load(self, indices: Sequence[int]) -> None:
         """Say which samples now lie in the arrays, in order of slot."""
@@ -51,6 +63,9 @@ class Pool:
         slots = np.frombuffer(self.slot_of, np.int64)
         # Backwards, so that the first occurrence of a sample is the one that stays.
         slots[self.loaded[::-1]] = np.arange(len(self.loaded) - 1, -1, -1)
+        for watcher in self._watchers:
+            if self.loaded and (told := watcher()) is not None:
+                told(len(self.loaded))
 
     def first_slot(self, indices: Sequence[int]) -> int:
         """The slot of the first sample if the others follow it, else -1."""
@@ -93,7 +108,20 @@ class PoolReader:
         self._staging: tuple[Array, ...] = ()
         self._staged: dict[int, tuple[Batch, list[tuple[memoryview, int]]]] = {}
         alone = self._capacity == 1 and self._small and len(pool.sources) == 1
-        self.batch = self._single() if alone else self._batch
+        self.batch: Callable[[Sequence[int]], Batch]
+        if pool.placed:
+            self.batch = self._place
+        else:
+            self.batch = self._single() if alone else self._batch
+
+    def _place(self, indices: Sequence[int]) -> Batch:
+        pool, count = self._pool, len(indices)
+        rows = self._fixed or count
+        first = pool.first_slot(indices)
+        if first >= 0 and first + rows <= len(pool.loaded):
+            return PlacedBatch(count, pool, range(first, first + rows))
+        slots = pool.slots(indices)
+        return PlacedBatch(count, pool, slots + slots[-1:] * (rows - count))
 
     def _batch(self, indices: Sequence[int]) -> Batch:
         pool, count = self._pool, len(indices)

@@ -21,6 +21,7 @@ from loadgen_generic.results.telemetry import (
     TelemetrySummary,
     Timeline,
 )
+from loadgen_generic.telemetry.gpu.summary import gpus_of_test, lost_in_words
 from loadgen_generic.telemetry.queries import Latencies, Timed
 from loadgen_generic.telemetry.sampler import Sampled, Sampler
 from loadgen_generic.telemetry.schedule import Schedule
@@ -50,6 +51,7 @@ class Collector:
 
     Attributes:
         notes: what the user should know of the file, after :meth:`write`.
+        trouble: with the GPUs, for a run that failed, after :meth:`stop`.
     """
 
     def __init__(self, pid: int, run_dir: Path) -> None:
@@ -60,6 +62,7 @@ class Collector:
         self._reader: PulseReader | None = None
         self._timed: Timed | None = None
         self.notes: list[str] = []
+        self.trouble: list[str] = []
         self._cpu_sec = 0.0
         self._stopped = False
         self._effective: Mapping[str, Any] = {}
@@ -103,6 +106,7 @@ class Collector:
         if not looked:
             self._sampler.start()  # or it could not be stopped
         sampled = self._sampler.stop()
+        self.trouble = [*sampled.notes, *lost_in_words(each.card for each in sampled.gpus)]
         if looked:
             self._sampled = sampled
         elif self._file.exists():  # the test was over between two looks
@@ -149,6 +153,15 @@ class Collector:
         )
         file = run_dir / TELEMETRY_FILE
         write_text(file, telemetry.model_dump_json() + "\n")
+        gpus = gpus_of_test(
+            sampled.driver,
+            sampled.gpus,
+            self._effective,
+            self._begin_ns,
+            duration_ns,
+            self._answered,
+        )
+        self.notes += [*sampled.notes, *gpus.notes]
         return TelemetrySummary(
             file=str(file),
             interval_s=sampled.interval_s,
@@ -156,7 +169,8 @@ class Collector:
             peak_memory_bytes=sampled.peak_memory_bytes,
             mean_cpu_share=sampled.mean_cpu_share,
             context_switches_per_s=sampled.context_switches_per_s,
-            gpus=sampled.gpus,
+            gpus=gpus.gpus,
+            gpu_energy=gpus.energy,
         )
 
     def _seen_of_test(self, end_ns: int) -> Sampled:

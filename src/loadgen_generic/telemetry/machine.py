@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 import psutil
 
-__all__ = ["Clock", "Family", "Processors", "Quantity", "Reader", "Reading"]
+__all__ = ["Clock", "Family", "Processors", "Quantity", "Ration", "Reader", "Reading"]
 
 _T = TypeVar("_T")
 
@@ -43,6 +43,7 @@ class Quantity:
             value.
         peaks: of several looks at a level that become one, keep the highest, not the mean.
         only_if_any: of no interest where all values are 0.
+        drawn: whether it belongs on a chart at all.
     """
 
     title: str
@@ -51,6 +52,7 @@ class Quantity:
     scale: float = 1.0
     peaks: bool = False
     only_if_any: bool = False
+    drawn: bool = True
 
 
 class Reader(Protocol):
@@ -106,7 +108,7 @@ class Clock:
         usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         files = [_CPUS / f"cpu{number}/cpufreq/scaling_cur_freq" for number in sorted(usable)]
         self._files = [file for file in files if file.is_file()]
-        self._ration = _Ration(_CLOCK_EVERY_SEC)
+        self._ration = Ration(_CLOCK_EVERY_SEC)
         self.quantities = (
             [Quantity("Processor clock", "mean of the cores", "MHz")] if self._files else []
         )
@@ -130,12 +132,15 @@ class Family:
     """Resident memory and context switches of a process and its children.
 
     Memory that they share is counted in each. Both are None once the process has ended.
+
+    Attributes:
+        ever: numbers of the process and of every child that was seen.
     """
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._members = [pid]
-        self._for_children, self._for_switches = _Ration(_CHILDREN_EVERY_SEC), _Ration(0.0)
+        self._members, self.ever = [pid], {pid}
+        self._for_children, self._for_switches = Ration(_CHILDREN_EVERY_SEC), Ration(0.0)
         self._counts: dict[int, int] = {}
         self._switches = 0
         self.quantities = [
@@ -146,6 +151,7 @@ class Family:
     def read(self, whole: bool) -> list[Reading]:
         if self._for_children.due():
             self._members = [self._pid, *self._for_children.spend(lambda: _children(self._pid))]
+            self.ever.update(self._members)
         resident = 0
         for pid in self._members:
             with suppress(OSError, psutil.Error):  # it has ended
@@ -172,7 +178,7 @@ class Family:
         return float(self._switches), time.monotonic()
 
 
-class _Ration:
+class Ration:
     """Keeps something dear to read below its share of one core."""
 
     def __init__(self, least_sec: float) -> None:

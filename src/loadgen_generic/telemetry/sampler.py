@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loadgen_generic.results.telemetry import Series, Timeline
-from loadgen_generic.telemetry.gpu import Gpus
+from loadgen_generic.telemetry.gpu import Driver, Gpus, SeenGpu
 from loadgen_generic.telemetry.machine import (
     Clock,
     Family,
@@ -27,6 +28,8 @@ __all__ = ["Sampled", "Sampler"]
 _SHORTEST_SEC = 0.5  # processor times come in steps of 10 ms
 _MOST_SHARE = 0.001  # of one core
 _DECIMALS = 1  # which is more than any of it is read with
+_PATIENCE_SEC = 5.0  # with the last look
+_STUCK = "telemetry ends early: the GPU driver stopped answering, as it may when a GPU is lost"
 _MOST_LOOKS = 600  # even, so that pairs are left over by none
 
 
@@ -42,7 +45,9 @@ class Sampled:
         peak_memory_bytes: largest resident memory seen, of the process and its children.
         mean_cpu_share: of all processors that this process may use (0 to 1).
         context_switches_per_s: of the process and its children.
-        gpus: as in :class:`TelemetrySummary`.
+        gpus: of the machine, by the driver's numbers.
+        driver: of the GPUs; None where nothing was looked at.
+        notes: what the user should know of how it was seen.
     """
 
     interval_s: float
@@ -51,7 +56,9 @@ class Sampled:
     peak_memory_bytes: int | None
     mean_cpu_share: float | None
     context_switches_per_s: float | None
-    gpus: list[dict[str, str | float | None]]
+    gpus: list[SeenGpu]
+    driver: Driver | None = None
+    notes: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -70,13 +77,14 @@ class Sampler:
     """
 
     def __init__(self, pid: int) -> None:
-        self._gpus = Gpus()
         self._processors, self._family = Processors(), Family(pid)
+        self._gpus = Gpus(lambda: self._family.ever)
         self._readers: list[Reader] = [self._processors, Clock(), self._family, self._gpus]
         self._quantities = [each for reader in self._readers for each in reader.quantities]
         self._interval = _SHORTEST_SEC
         self._looks: list[_Look] = []
         self._cpu_sec = self._wall_sec = 0.0
+        self._stuck = False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="telemetry", daemon=True)
 
@@ -86,31 +94,38 @@ class Sampler:
     def stop(self) -> Sampled:
         """Take a last look, and say what was seen."""
         self._ended.set()
-        self._thread.join()
-        self._gpus.close()
+        self._thread.join(_PATIENCE_SEC)
+        driver = self._gpus.driver
+        notes = [driver.note] if driver.note else []
+        if self._thread.is_alive():
+            self._stuck = True
+            notes.append(_STUCK)
+        else:
+            self._gpus.close()
+        if not self._looks:
+            return Sampled(self._interval, 0.0, [], None, None, None, [], driver, notes)
         return Sampled(
             self._mean_interval(),
-            self._cpu_sec / self._wall_sec,
+            self._cpu_sec / self._wall_sec if self._wall_sec else 0.0,
             self._timelines(),
             self._peak_memory(),
             self._mean_cpu_share(),
             self._mean_rise("Context switches"),
-            self._gpus.describe(self._means(self._gpus)),
+            self._gpus.describe(self._means(self._gpus), self._looks_of(self._gpus)),
+            driver,
+            notes,
         )
 
     def _watch(self) -> None:
         began, spent_before = time.monotonic(), time.thread_time()
-        self._look()
-        cost = time.thread_time() - spent_before
-        while not self._ended.wait(max(self._interval, cost / _MOST_SHARE)):
-            before = time.thread_time()
-            self._look()
-            cost = time.thread_time() - before
-            if len(self._looks) > _MOST_LOOKS:
+        cost, over = self._look(), False
+        while not over:
+            over = self._ended.wait(max(self._interval, cost / _MOST_SHARE))
+            cost = self._look(whole=over)
+            if len(self._looks) > _MOST_LOOKS and not over:
                 self._thin()
-        self._look(whole=True)
-        self._cpu_sec = time.thread_time() - spent_before
-        self._wall_sec = time.monotonic() - began
+            self._cpu_sec = time.thread_time() - spent_before
+            self._wall_sec = time.monotonic() - began
 
     def _mean_interval(self) -> float:
         """Without the last look, which comes when the test is over."""
@@ -119,9 +134,13 @@ class Sampler:
             return self._interval
         return (regular[-1].at_s - regular[0].at_s) / (len(regular) - 1)
 
-    def _look(self, whole: bool = False) -> None:
+    def _look(self, whole: bool = False) -> float:
+        """Read everything; gives the processor time that it took, in s."""
+        before = time.thread_time()
         readings = [value for reader in self._readers for value in reader.read(whole)]
-        self._looks.append(_Look(time.monotonic(), readings))
+        if not self._stuck:  # nobody waits for it any more
+            self._looks.append(_Look(time.monotonic(), readings))
+        return time.thread_time() - before
 
     def _thin(self) -> None:
         """One look of each two after the first, and half as many from now on."""
@@ -142,7 +161,7 @@ class Sampler:
         )
 
     def _timelines(self) -> list[Timeline]:
-        titles = dict.fromkeys(quantity.title for quantity in self._quantities)
+        titles = dict.fromkeys(each.title for each in self._quantities if each.drawn)
         return [line for title in titles if (line := self._timeline(title)) is not None]
 
     def _timeline(self, title: str) -> Timeline | None:
@@ -212,14 +231,25 @@ class Sampler:
         read = [value for look in self._looks if (value := look.readings[position]) is not None]
         return _rise(read[0], read[-1], self._quantities[position]) if read else None
 
-    def _means(self, reader: Reader) -> list[float | None]:
+    def _places(self, reader: Reader) -> range:
+        """Where its quantities stand among all."""
         first = next(
             sum(len(before.quantities) for before in self._readers[:at])
             for at, each in enumerate(self._readers)
             if each is reader
         )
+        return range(first, first + len(reader.quantities))
+
+    def _looks_of(self, reader: Reader) -> list[list[tuple[float, Reading]]]:
+        """When each of its quantities was read, and what."""
+        return [
+            [(look.at_s, look.readings[position]) for look in self._looks]
+            for position in self._places(reader)
+        ]
+
+    def _means(self, reader: Reader) -> list[float | None]:
         means: list[float | None] = []
-        for position in range(first, first + len(reader.quantities)):
+        for position in self._places(reader):
             known = [value for value in self._values(position) if value is not None]
             means.append(sum(known) / len(known) if known else None)
         return means

@@ -65,7 +65,8 @@ function plainCommand(facts, chosen) {
   const words = ["loadgen-generic", "run"];
   if (file) words.push(file.startsWith("-") ? `--modelpath=${file}` : file);
   if (model === "demo") words.push("--model=demo");
-  if (chosen._device === "cuda" && !("ep" in chosen)) words.push("--ep=CUDAExecutionProvider");
+  const { ep } = facts.groups.device.gives[chosen._device] ?? {};
+  if (ep && !("ep" in chosen)) words.push(`--ep=${ep}`);
   for (const [flag, option, value] of flagsOf(facts, chosen)) {
     if (flag === "modelpath") continue;
     if (option.kind === "bool") words.push(value === "True" ? `--${flag}` : `--no-${flag}`);

@@ -44,9 +44,17 @@ function wrongModel(chosen) {
   return wrong;
 }
 
+// With what the variations give where it is not typed.
+function inForce(facts, chosen) {
+  const given = Object.entries(facts.groups).map(([group, known]) =>
+    known.gives[chosen[`_${group}`] ?? known.default] ?? {});
+  return Object.assign({}, ...given, chosen);
+}
+
 // Flag, or name of a variation, to what is wrong with it in words.
 function findWrong(facts, chosen) {
   const wrong = wrongModel(chosen);
+  const all = inForce(facts, chosen);
   const scenario = chosen.scenario ?? facts.options.scenario.default;
   for (const [flag, option] of Object.entries(facts.options)) {
     if (!(flag in chosen)) continue;
@@ -59,8 +67,8 @@ function findWrong(facts, chosen) {
   }
   for (const rule of facts.rules) {
     const flags = Object.keys(rule.given);
-    if (isBroken(facts, rule, chosen) && !flags.some((flag) => flag in wrong)) {
-      for (const flag of flags) wrong[flag] = asWords(rule.say, chosen);
+    if (isBroken(facts, rule, all) && !flags.some((flag) => flag in wrong)) {
+      for (const flag of flags) if (flag in chosen) wrong[flag] = asWords(rule.say, all);
     }
   }
   return wrong;

@@ -48,6 +48,11 @@ const WELL_FORMED = {
     return text.trim().toLowerCase() === "all"
       || (numbers.length === parts.length && new Set(numbers).size === numbers.length);
   },
+  devices: (text) => {
+    const parts = text.split(",").map((part) => part.trim());
+    return text.trim().toLowerCase() === "all"
+      || (parts.every((part) => /^\d+$/.test(part)) && new Set(parts.map(BigInt)).size === parts.length);
+  },
   image_scale: (text) => WELL_FORMED.image_mean(text) && !text.split(",").map(asFloat).includes(0),
 };
 

@@ -15,6 +15,7 @@ import psutil
 from pydantic import ValidationError
 
 from loadgen_generic.child import HARNESS_LOG
+from loadgen_generic.results.computation import computation_of
 from loadgen_generic.results.detail_log import HEADLINES
 from loadgen_generic.results.record import Record
 from loadgen_generic.results.result import RESULT_FILE, SCHEMA_VERSION, Result
@@ -42,6 +43,8 @@ class Past(Record):
         spread: (largest - smallest) / median of repeated runs; null for others.
         tests: how many are behind the value.
         valid: null where that is not known, and in accuracy runs.
+        computed_on: such as ``CUDA tf32``; empty for the CPU provider at the model's own
+            precision, and where that is not known.
     """
 
     directory: str
@@ -57,6 +60,7 @@ class Past(Record):
     tests: int = 0
     valid: bool | None = None
     host: str = ""
+    computed_on: str = ""
 
 
 class Alive:
@@ -178,6 +182,7 @@ def _of_result(directory: Path, result: Result) -> Past:
         tests=tests,
         valid=result.valid,
         host=str(result.host.get("name", "")),
+        computed_on=computation_of(result.config.requested, result.config.effective).short(),
     )
 
 

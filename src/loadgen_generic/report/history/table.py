@@ -14,13 +14,19 @@ from loadgen_generic.wording import format_measured, format_value
 __all__ = ["print_runs"]
 
 _COLUMNS = ("date", "model", "scenario", "metric", "value", "tests", "valid", "host", "directory")
+_AFTER_VALUE = _COLUMNS.index("value") + 1
 _NONE = "-"
 
 
 def print_runs(runs: Sequence[Past], stream: TextIO | None = None) -> None:
     """A row for each; below, what is to be said of those that are not as they should be."""
     console = console_for(stream or sys.stdout)
-    print_table(console, _COLUMNS, [_cells(run) for run in runs], right="tests")
+    columns, rows = list(_COLUMNS), [list(_cells(run)) for run in runs]
+    if any(run.computed_on for run in runs):
+        columns.insert(_AFTER_VALUE, "computed on")
+        for cells, run in zip(rows, runs, strict=True):
+            cells.insert(_AFTER_VALUE, run.computed_on or _NONE)
+    print_table(console, columns, rows, right="tests")
     for run in runs:
         if run.why:
             text = printable(f"  {run.directory}: {run.state}: {run.why}")

@@ -7,6 +7,7 @@ from loadgen_generic.report.page.latency import latency_charts
 from loadgen_generic.report.page.load import load_charts, machine_charts
 from loadgen_generic.report.page.operators import operator_charts
 from loadgen_generic.report.page.percentiles import percentile_charts
+from loadgen_generic.report.page.phases import phase_charts
 from loadgen_generic.report.page.trials import trial_charts
 from loadgen_generic.report.reading.figures import Figures
 
@@ -22,6 +23,7 @@ def charts_of(figures: Figures) -> tuple[list[Chart], list[str]]:
         *percentile_charts(figures),
         *load_charts(figures),
         *machine_charts(figures),
+        *phase_charts(figures),
         *operator_charts(figures),
     ]
     return charts, [*figures.missing, *lost]

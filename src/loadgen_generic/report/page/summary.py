@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from datetime import datetime
 
+from loadgen_generic.report.devices import (
+    POWER_SPREAD,
+    computation_rows,
+    computed_on,
+    energy_rows,
+)
 from loadgen_generic.report.page.markup import element, facts, items, prose, text
 from loadgen_generic.report.page.scale import amount
 from loadgen_generic.report.reading.figures import Figures
 from loadgen_generic.results.detail_log import ACCURACY_MODE, HEADLINES
+from loadgen_generic.results.doubts import process_in_words
 from loadgen_generic.results.result import Result
+from loadgen_generic.results.telemetry import GpuSummary
 from loadgen_generic.wording import format_beside, format_measured, format_value
 
 __all__ = ["cards", "doubts", "next_step", "verdict"]
@@ -50,6 +59,8 @@ def verdict(figures: Figures) -> str:
     inner = (
         badge + number + element("p", text(_what(figures) + _of_several(figures)), class_="what")
     )
+    if figures.result is not None and (words := computed_on(figures.result)):
+        inner += element("p", text(f"Computed on {words}"), id="computed-on")
     inner += element("p", prose(figures.verdict), class_="sentence")
     if figures.valid is False and len(figures.reasons) > 1:
         inner += element("h3", "Why it is not valid") + items(figures.reasons)
@@ -192,7 +203,7 @@ def _clock(moment: str) -> str:
 
 def _run_by(result: Result) -> list[tuple[str, str]]:
     effective = result.config.effective
-    rows = [("provider", ", ".join(result.providers) or "none")]
+    rows = [("provider", ", ".join(result.providers) or "none"), *computation_rows(result)]
     for name, key, unit in (
         ("runner", "runner", ""),
         ("workers", "concurrency", ""),
@@ -209,14 +220,29 @@ def _run_by(result: Result) -> list[tuple[str, str]]:
 
 
 _GPU = {
-    "name": ("", ""),
     "utilisation_percent": (", busy", "%"),
     "memory_bytes": (", memory", "bytes"),
     "power_w": (", power", "W"),
     "clock_mhz": (", clock", "MHz"),
     "temperature_c": (", temperature", "°C"),
-    "held_back_by": (", held back by", ""),
 }
+
+
+def _of_gpu(gpu: GpuSummary, number: int) -> Iterator[tuple[str, str]]:
+    used = {True: " (used)", False: " (not used)", None: ""}[gpu.used]
+    yield f"GPU {number}", f"{gpu.name}{used}"
+    for key, (name, unit) in _GPU.items():
+        if (value := getattr(gpu, key)) is not None:
+            yield f"GPU {number}{name}", amount(value, unit)
+    if gpu.energy_j is not None:
+        yield f"GPU {number}, energy", amount(gpu.energy_j, "J", POWER_SPREAD)
+    if gpu.held_back_by is not None:
+        shares = [f"{name} {100 * part:.0f} %" for name, part in gpu.held_back_shares.items()]
+        yield f"GPU {number}, held back by", ", ".join(shares) or gpu.held_back_by
+    for process in gpu.other_processes:
+        yield f"GPU {number}, another process", process_in_words(process)
+    if gpu.lost is not None:
+        yield f"GPU {number}, stopped answering", gpu.lost
 
 
 def _seen(result: Result) -> list[tuple[str, str]]:
@@ -233,11 +259,8 @@ def _seen(result: Result) -> list[tuple[str, str]]:
         rows.append(
             ("context switches", format_measured(seen.context_switches_per_s, "per second"))
         )
-    for number, gpu in enumerate(seen.gpus):
-        for key, (name, unit) in _GPU.items():
-            value = gpu.get(key)
-            if value is not None:
-                shown = amount(value, unit) if isinstance(value, float) else str(value)
-                rows.append((f"GPU {number}{name}", shown))
+    rows += energy_rows(seen)
+    for place, gpu in enumerate(seen.gpus):
+        rows += _of_gpu(gpu, place if gpu.number is None else gpu.number)
     cost = format_measured(100 * seen.own_cpu_share, "% of one core", spread=0.1)
     return [*rows, ("cost of watching", cost)]

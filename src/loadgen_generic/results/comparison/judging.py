@@ -80,6 +80,7 @@ def _side(letter: str, subject: Subject) -> Side:
         path=subject.path,
         started_at=result.started_at,
         model=subject.model,
+        computed_on=str(subject.computation),
         valid=result.valid,
         invalid_reasons=result.invalid_reasons,
         doubts=result.doubts,

@@ -26,6 +26,8 @@ _NO_MATTER = {
     "loadgen_expected_qps",
     "save_outputs",
     "model_path",
+    "engine_build_sec",
+    "environment",  # its packages and its Python are listed by themselves
 }
 _HOST = (
     "name",
@@ -84,6 +86,11 @@ def warnings_about(letters: tuple[str, str], first: Subject, other: Subject) -> 
         found.append(
             f"{letters[0]} and {letters[1]} were measured on different machines "
             f"({', '.join(map(_spelled, changed))}), so the difference may be theirs"
+        )
+    if unlike := first.computation.unlike(other.computation):
+        found.append(
+            f"{letters[0]} and {letters[1]} were computed on or in something else "
+            f"({', '.join(unlike)}), so the difference may be its"
         )
     for letter, subject in zip(letters, (first, other), strict=True):
         if subject.result.valid is False:

@@ -36,6 +36,8 @@ class Side(Record):
         letter: ``A`` for the baseline, ``B`` and so on.
         path: as it was given.
         model: its file or name.
+        computed_on: such as ``CUDA, 1 card, tf32``; empty for the CPU provider at the model's own
+            precision.
         values: of the deciding measure, one for each run; empty where nothing was measured.
         median: of the values; null without any.
         spread: (largest - smallest) / median; null for one run.
@@ -55,6 +57,7 @@ class Side(Record):
     median: float | None
     spread: float | None
     latency_ns: dict[str, list[float]]
+    computed_on: str = ""
 
 
 class Change(Record):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from loadgen_generic.errors import RequestError
 from loadgen_generic.results.comparison.records import Measure
+from loadgen_generic.results.computation import Computation, computation_of
 from loadgen_generic.results.detail_log import ACCURACY_MODE, HEADLINES
 from loadgen_generic.results.result import Result, read_result
 
@@ -40,6 +41,10 @@ class Subject:
         if self.result.model.path:
             return Path(self.result.model.path).name
         return f"the {effective.get('backend', '')} backend"
+
+    @property
+    def computation(self) -> Computation:
+        return computation_of(self.result.config.requested, self.result.config.effective)
 
     @property
     def measure(self) -> Measure:

@@ -1,0 +1,14 @@
+"""Which interpreter has the ONNX Runtime that a run needs.
+
+ONNX Runtime's packages exclude one another: each brings the same module, built with other
+execution providers. So a provider may live in an environment of its own, and the process that
+measures runs under that environment's interpreter. Everything here is read from files: no
+interpreter is started, and ONNX Runtime is not imported.
+"""
+
+from __future__ import annotations
+
+from loadgen_generic.environments.choosing import for_provider, known
+from loadgen_generic.environments.reading import NEEDED, Environment, here
+
+__all__ = ["NEEDED", "Environment", "for_provider", "here", "known"]

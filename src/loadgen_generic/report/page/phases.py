@@ -1,0 +1,72 @@
+"""How the time of an inference on a GPU divides into copies and computation."""
+
+from __future__ import annotations
+
+from loadgen_generic.report.devices import phases_of
+from loadgen_generic.report.page.chart import Chart, Spec, axis, colour, spec_of, table_of, tip
+from loadgen_generic.report.reading.figures import Figures
+from loadgen_generic.wording import format_measured
+
+__all__ = ["phase_charts"]
+
+_BAR_HEIGHT = 26
+_SPREAD = 0.05
+_FROM = {
+    "host": "ordinary memory of the host",
+    "pinned": "pinned memory of the host",
+    "device": "the GPU's own memory",
+}
+
+
+def phase_charts(figures: Figures) -> list[Chart]:
+    """One chart; none where there is nothing to divide."""
+    phases = figures.result.phases if figures.result else None
+    if phases is None:
+        return []
+    parts = phases_of(phases)
+    whole = sum(us for _, us in parts)
+    bars = [
+        {"name": name, "us": us, "share": 100 * us / whole if whole else 0.0} for name, us in parts
+    ]
+    spec: Spec = {
+        "mark": {"type": "bar", "color": colour(3)},
+        "encoding": {
+            "y": {"field": "name", "type": "nominal", "sort": None, "axis": {"title": None}},
+            "x": {
+                "field": "us",
+                "type": "quantitative",
+                "axis": axis("time (us)", ",.4~r", tickCount=5),
+            },
+            "tooltip": [
+                {"field": "name", "type": "nominal", "title": "phase"},
+                tip("us", "time (us)"),
+                tip("share", "share (%)"),
+            ],
+        },
+    }
+    drawn = spec_of(bars, **spec)
+    drawn["height"] = _BAR_HEIGHT * len(bars)
+    return [
+        Chart(
+            "phases",
+            "Inference",
+            "Copies and computation",
+            f"Medians over batches of {phases.batch_size} sample(s), which one worker inferred alone "
+            "after the test. Samples start in "
+            f"{_FROM.get(phases.data_location, phases.data_location)}. In the test, the copies of "
+            "one worker overlap with the computation of another where there are several.",
+            drawn,
+            table_of(
+                ["phase", "time", "share"],
+                [
+                    (
+                        str(bar["name"]),
+                        format_measured(1e3 * us, "ns", _SPREAD),
+                        f"{bar['share']:.3g} %",
+                    )
+                    for bar, (_, us) in zip(bars, parts, strict=True)
+                ],
+                "phase",
+            ),
+        )
+    ]
