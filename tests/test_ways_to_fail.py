@@ -383,7 +383,7 @@ FAILURES: dict[str, Failure] = {
     "half a model": Failure(2, "only a part", "Check that", {}, "truncated"),
     "an unknown operator": Failure(1, "Transmogrify", "Update onnxruntime", {}, "unknown_operator"),
     "a provider that is not there": Failure(
-        1, "CUDAExecutionProvider", "onnxruntime-gpu", {"execution_provider": "cuda"}, "matmul"
+        1, "--ep cuda", "make venv EP=cuda", {"execution_provider": "cuda"}, "matmul"
     ),
     "data that are damaged": Failure(
         2, "damaged.npy", "--dataset", {"dataset": "damaged.npy"}, "matmul"
