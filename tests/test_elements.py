@@ -12,7 +12,7 @@ import pytest
 import tiny_models
 from command import Command
 from few import few
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 from recording import Recorder
@@ -231,6 +231,17 @@ def plans(draw: st.DrawFn) -> SamplePlan:
 
 @settings(max_examples=150, deadline=None)
 @given(plans(), st.integers(0, 2**32))
+@example(
+    SamplePlan(
+        (
+            InputPlan(
+                "x", ELEMENTS["tensor(float8e4m3fn)"].dtype, (), Values("uniform", 11, 12, "")
+            ),
+        ),
+        False,
+    ),
+    0,
+)
 def test_samples_of_any_signature(plan: SamplePlan, seed: int) -> None:
     """They fit, are reproducible, and differ."""
     count = 40

@@ -294,11 +294,13 @@ def test_processes_by_numbers_of_another_namespace_are_not_taken_for_others(
     install: Install,
 ) -> None:
     """As in a container, where the driver may have another number for the measured process."""
-    listed = [(GONE, 1 << 30)]
+    # Ours are this process and what it started, such as the trackers of multiprocessing.
+    ours = 1 + len(psutil.Process().children(recursive=True))
+    listed = [(GONE + number, 1 << 30) for number in range(ours)]
     install(FakeCard(processes=lambda: listed))
     (gpu,) = seen_in(sampled(), CUDA).gpus
     assert (gpu.other_processes, gpu.unnamed_processes) == ([], 0)
-    listed.append((GONE + 1, 1 << 30))
+    listed.append((GONE + ours, 1 << 30))
     (gpu,) = seen_in(sampled(), CUDA).gpus
     assert (gpu.other_processes, gpu.unnamed_processes) == ([], 1)
     (doubt,) = doubts_of_gpus([gpu])

@@ -162,6 +162,7 @@ def wait_for_trial(running: Running, number: int) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_search_from_end_to_end(command: Command) -> None:
     outcome = command("run", **SERVER)
     result, content = outcome.result, journal(outcome.run_dir)

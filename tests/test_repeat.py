@@ -203,6 +203,7 @@ def test_a_real_neighbour_is_seen(command: Command) -> None:
         assert "doubtful:  other processes used" in outcome.stdout
 
 
+@pytest.mark.slow
 def test_own_work_is_no_neighbour(command: Command) -> None:
     """Inferences that keep a core busy, in the measured process and in workers of its own."""
     # Below 200 us the fake backend spins.

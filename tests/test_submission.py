@@ -323,6 +323,7 @@ def test_audits_are_optional_in_the_open_division(runs: Path, command: Command) 
     assert not (command.directory / "made/open/Example" / WHERE / "TEST01").exists()
 
 
+@pytest.mark.slow
 def test_without_labels_the_answers_have_to_be_compared(
     models: Callable[[str], Path], command: Command
 ) -> None:

@@ -132,6 +132,7 @@ def test_adr_reaches_the_named_dependency(cm: Cm, name: str) -> None:
     assert {"python3": "python"}.get(name, name) in changed
 
 
+@pytest.mark.slow
 def test_adr_on_a_package_runs_its_dependency_though_it_is_installed(cm: Cm, model: Path) -> None:
     done = cm.run("--adr.onnx.version_min=1.0", modelpath="tiny.onnx")
     assert done.code == 0, done.output

@@ -120,6 +120,7 @@ def test_python_whose_path_cm_cannot_use(cm: Cm, model: Path) -> None:
     assert "get python3" not in done.output
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="sitecustomize by PYTHONPATH")
 def test_python_that_lacks_a_package(cm: Cm, model: Path) -> None:
     """CM finds what is installed and installs nothing; the harness says what it misses."""

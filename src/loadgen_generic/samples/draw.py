@@ -65,13 +65,13 @@ def _within(drawn: Array, name: str, low: float, high: float) -> Array:
     """What was rounded out of the range, moved to its nearest end inside."""
     steps = [(high - low) * 2.0**-halvings for halvings in range(_FINEST, 0, -1)]
     first = _first_inside(drawn.dtype, [low, *(low + step for step in steps)], low, high)
-    last = _first_inside(drawn.dtype, [high - step for step in steps], low, high)
-    if first is None or last is None:
+    if first is None:
         raise RequestError(
             f"input {name} holds {drawn.dtype.name}, which has no value from {low:g} to "
             f"{high:g}. Give a wider --range {name}=LOW:HIGH."
         )
-    moved: Array = np.minimum(np.maximum(drawn, first), last)
+    last = _first_inside(drawn.dtype, [high - step for step in steps], low, high)
+    moved: Array = np.minimum(np.maximum(drawn, first), first if last is None else last)
     return moved
 
 
