@@ -43,6 +43,7 @@ IMAGES = PREFIX + "LOADGEN_GENERIC_IMAGES"
 PACKAGES_FOUND = PREFIX + "LOADGEN_GENERIC_PACKAGES_FOUND"
 ONNXRUNTIME = PREFIX + "LOADGEN_GENERIC_ONNXRUNTIME"  # which package CM may install, or none
 CUDA_MAJOR = PREFIX + "LOADGEN_GENERIC_CUDA"
+SEARCH = PREFIX + "LOADGEN_GENERIC_SEARCH"  # whether optuna is needed
 PYTHON = PREFIX + "PYTHON_BIN_WITH_PATH"
 STARTED_IN = PREFIX + "TMP_CURRENT_PATH"
 
@@ -134,8 +135,7 @@ def preprocess(i: dict[str, Any]) -> dict[str, Any]:
     handed = {k: v for k, v in foreign.items() if k.isidentifier() and "\0" not in v}
     handed[REQUEST_VARIABLE] = str(request)
     handed[MAIN_VARIABLE] = str(SOURCES / "main.py")
-    session["directory"] = directory
-    session["environ"] = {key: os.environ.get(key) for key in handed}
+    session.update(directory=directory, environ={key: os.environ.get(key) for key in handed})
     os.environ.update(handed)
     if env[PACKAGES_FOUND] == "yes":  # otherwise pip comes first, and has to be interruptible
         session["sigint"] = _let_shells_ignore_interrupts()
@@ -245,8 +245,8 @@ def _adjusted(given: Values) -> set[str]:
 
 def _look_for_packages(env: dict[str, Any], options: Values, given: Values, meta: Values) -> str:
     """Decide which packages CM has to see to; returns why no run is possible, or nothing."""
-    asked = {"cuda": env.get(PREFIX + "CUDA_VERSION", ""), "ep": "cpu", "dataset": ""}
-    asked.update({"allow_fallback": "", **options})
+    asked = dict.fromkeys(("allow_fallback", "dataset", "mode", "scenario"), "")
+    asked.update({"cuda": env.get(PREFIX + "CUDA_VERSION", ""), "ep": "cpu", **options})
     asked["provider"] = "" if env[BACKEND] == "fake" else asked["ep"]
     look = [str(env.get(PYTHON)), str(SOURCES / "find_packages.py")]
     question = json.dumps(asked, default=_text).encode()
@@ -261,7 +261,7 @@ def _look_for_packages(env: dict[str, Any], options: Values, given: Values, meta
     # What the user asks of a package, CM sees to in its dependency.
     adjusted = _adjusted(given) & {name for dep in meta["prehook_deps"] for name in dep["names"]}
     env[PACKAGES_FOUND] = "no" if found["missing"] or adjusted else "yes"
-    env[IMAGES] = "yes" if found["images"] else "no"
+    env[IMAGES], env[SEARCH] = ("yes" if found[key] else "no" for key in ("images", "search"))
     env[ONNXRUNTIME], env[CUDA_MAJOR] = found["install"], found["cuda"]
     return str(found["error"])
 

@@ -129,6 +129,7 @@ MODELS = {
     "pool": BenchModel(pool, 3 * 224 * 224, samples=10_000),
     "bert": _encoder(bert.BASE),
     "bert-384": _encoder(replace(bert.BASE, tokens=384)),
+    "bert-mini": _encoder(bert.Shape(layers=4, width=256, heads=4, inner=1024, tokens=64)),
     "bert-tiny": _encoder(bert.Shape(2, 64, 4, 128, 1000, 16)),
 }
 MODELS |= {

@@ -18,9 +18,18 @@ from search import Probe, highest_valid
 
 from loadgen_generic.config import BenchmarkConfig, choices
 
-__all__ = ["case", "command_of", "first_query_seconds", "server_case", "startup_case"]
+__all__ = [
+    "PROGRAM",
+    "case",
+    "command_of",
+    "first_query_seconds",
+    "peak_case",
+    "server_case",
+    "startup_case",
+    "words_of",
+]
 
-_PROGRAM = Path(sys.executable).with_name("loadgen-generic")
+PROGRAM = Path(sys.executable).with_name("loadgen-generic")
 NO_FLAGS: Mapping[str, object] = MappingProxyType({})
 # A little more than 1 / 0.97.
 BEATEN = 1.0308
@@ -120,6 +129,23 @@ def server_case(
     return Case(key, measure)
 
 
+def peak_case(key: str, model: str, flags: Mapping[str, object]) -> Case:
+    """``valid_qps`` in Server as the command's own search finds it; ``flags`` have the bound."""
+
+    def measure(lab: Lab) -> Measured:
+        length = {"loadgen_duration_sec": lab.seconds}
+        what = {"scenario": "Server", "mode": "find_peak", **length, **flags}
+        content, _, command = _run(lab, model, what)
+        answer = content["answer"]
+        if answer["highest_valid"] is None:
+            raise UnavailableError(answer["sentence"])
+        kept = ("highest_valid", "lowest_invalid", "trials", "sentence")
+        detail = {name: answer[name] for name in kept}
+        return Measured({"valid_qps": answer["highest_valid"]}, command, detail)
+
+    return Case(key, measure)
+
+
 def startup_case(key: str, model: str) -> Case:
     """``seconds`` from the start of the command to the first query."""
 
@@ -159,16 +185,23 @@ def _run(
 def command_of(lab: Lab, model: str, flags: Mapping[str, object]) -> list[object]:
     """The command line; refuses options and choices that this version does not have."""
     for name, value in flags.items():
+        if name == "config":  # a file of options, and none itself
+            continue
         field = BenchmarkConfig.model_fields.get(name)
         if field is None:
             raise UnavailableError(f"this version has no --{name}")
         if choices(field) and value not in choices(field):
             raise UnavailableError(f"this version has no --{name} {value}")
     what: list[object] = ["--backend", "fake"] if model == "fake" else [lab.model(model)]
+    return [PROGRAM, "run", *what, *words_of(flags), "--json", "--quiet"]
+
+
+def words_of(flags: Mapping[str, object]) -> list[object]:
+    """Flags as words of a command line."""
     words: list[object] = []
     for name, value in flags.items():
         words += [f"--{name}"] if value is True else [f"--{name}", value]
-    return [_PROGRAM, "run", *what, *words, "--json", "--quiet"]
+    return words
 
 
 def _rows_per_sample(model: str, result: Mapping[str, Any]) -> int:

@@ -1,11 +1,13 @@
 """Say as JSON what this Python lacks of what a run needs, without importing any of it.
 
 Standard input holds ``provider``, the execution provider, or nothing for a run without ONNX
-Runtime; ``allow_fallback``, ``dataset`` and ``cuda``, the version that CM found. The answer:
+Runtime; ``allow_fallback``, ``dataset``, ``mode``, ``scenario`` and ``cuda``, the version that CM
+found. The answer:
 
 * ``missing``: names of packages;
 * ``install``: the extra whose ONNX Runtime package may be installed here, or ``none``;
 * ``images``: whether the dataset holds any;
+* ``search``: whether the run is a search that optuna makes proposals for;
 * ``cuda``: the major version;
 * ``error``: why the run is impossible, or nothing.
 """
@@ -21,12 +23,14 @@ OLDEST_PYTHON = (3, 10)
 OLDEST_CUDA = 12  # for which there is an onnxruntime-gpu that the harness runs with
 YES = ("true", "yes", "on", "1", "t", "y")
 IMAGES = (".jpg", ".jpeg", ".png")
+SEARCHED_BY_LOAD = ("multistream", "server")  # by --mode find_peak, without optuna
 
 
 def look(asked):
     """The answer, for the parsed question."""
     major = str(asked["cuda"]).partition(".")[0]
-    answer = {"missing": [], "install": "none", "images": False, "cuda": major, "error": ""}
+    answer = {"missing": [], "install": "none", "images": False, "search": False}
+    answer.update(cuda=major, error="")
     if sys.version_info < OLDEST_PYTHON:
         answer["error"] = (
             f"the Python that CM gives, {sys.executable}, is {sys.version.split()[0]}, and the "
@@ -36,6 +40,7 @@ def look(asked):
         answer["error"] = f"CUDA {asked['cuda']} is too old. Install CUDA {OLDEST_CUDA} or newer."
     else:
         answer["images"] = holds_images(str(asked["dataset"]))
+        answer["search"] = is_search(asked)
         look_for_packages(asked, answer)
     return answer
 
@@ -47,7 +52,8 @@ def look_for_packages(asked, answer):
 
     # Folders where we are do not count as modules.
     sys.path[:] = [path for path in sys.path[1:] if path]
-    modules = [*NEEDED.values(), "rich", "vl_convert"] + ["PIL"] * answer["images"]
+    modules = [*NEEDED.values(), "rich", "vl_convert"]
+    modules += ["PIL"] * answer["images"] + ["optuna"] * answer["search"]
     answer["missing"] = [name for name in modules if not is_module(name)]
     provider = str(asked["provider"])
     if not provider:
@@ -72,6 +78,11 @@ def look_for_packages(asked, answer):
 def holds_images(dataset):
     files = [dataset] if os.path.isfile(dataset) else Path(dataset).rglob("*") if dataset else ()
     return any(str(file).lower().endswith(IMAGES) for file in files)
+
+
+def is_search(asked):
+    mode, scenario = (str(asked[key]).strip().lower() for key in ("mode", "scenario"))
+    return mode == "tune" or (mode == "find_peak" and scenario not in SEARCHED_BY_LOAD)
 
 
 def is_module(name):

@@ -157,6 +157,7 @@ def _verified(
     swapping: bool = False,
     against: Path | None = None,
     resident: int = POOL,
+    **judged: str,
 ) -> Verification:
     """What a verification of a runner that was built by hand says."""
     spec = BackendSpec("onnxruntime", str(path), "CPUExecutionProvider", 1, 1, "sequential")
@@ -181,7 +182,8 @@ def _verified(
     running = create_runner(setup)
     right = Reference(reference_spec(spec, str(against or path)), samples, plan, signature)
     names = [each.name for each in signature.outputs]
-    question = Question("reference", names, scenario, 4 if scenario == "MultiStream" else 1)
+    per_query = 4 if scenario == "MultiStream" else 1
+    question = Question("reference", names, scenario, per_query, **judged)
     asked = Swapping(running) if swapping else running
     try:
         return verify(
@@ -228,14 +230,38 @@ def test_a_single_sample_of_wrong_values_is_named(
     assert found.worst_output == "y"
 
 
+@pytest.mark.parametrize(
+    ("judged", "passes"),
+    [
+        ({}, False),
+        ({"computed": "bfloat16"}, True),
+        ({"tolerance": "bfloat16"}, True),
+        ({"computed": "tf32", "tolerance": "bfloat16"}, True),
+        ({"computed": "bfloat16", "tolerance": "float32"}, False),
+        ({"computed": "bfloat16", "tolerance": "float16"}, False),
+    ],
+)
+def test_a_given_tolerance_is_in_place_of_the_computations(
+    judged: dict[str, str], passes: bool, models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    near = _wrong(models, tmp_path, by=0.04)  # some percent off
+    found = _verified("inline", "Offline", near, against=models("matmul"), **judged)
+    assert found.passed is passes
+    (output,) = found.outputs
+    if "tolerance" in judged:
+        assert f"(by --tolerance {judged['tolerance']}" in output.criterion
+    if "computed" in judged:
+        assert f"computed in {judged['computed']})" in output.criterion
+
+
 # --- the command
 
 
-def _wrong(models: Callable[[str], Path], directory: Path) -> Path:
+def _wrong(models: Callable[[str], Path], directory: Path, by: float = 0.5) -> Path:
     """The matmul model with one weight changed."""
     model = onnx.load(models("matmul"))
     weight = numpy_helper.to_array(model.graph.initializer[0]).copy()
-    weight[2, 1] += 0.5
+    weight[2, 1] += by
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "w"))
     path = directory / "wrong.onnx"
     onnx.save(model, path)
@@ -289,6 +315,21 @@ def test_tolerances_are_the_users(
     assert command.run(wrong, **flags, atol=1).code == 0
     outcome = command.run(wrong, **flags, atol=0.01, rtol=0.01, output_dir="strict")
     assert outcome.code == 1
+
+
+def test_tolerance_of_a_type(
+    command: Command, models: Callable[[str], Path], tmp_path: Path
+) -> None:
+    near = _wrong(models, tmp_path, by=0.04)
+    flags = {"samples": 10, "verify": models("matmul")}
+    for tolerance, criterion in (
+        ("bfloat16", "error of at most 0.05 x largest value + 0.05 x value"),
+        ("int8", "cosine similarity of at least 0.99, same top-1"),
+    ):
+        outcome = command.run(near, **flags, tolerance=tolerance, output_dir=tolerance)
+        (found,) = outcome.result.verification.outputs
+        assert found.criterion == f"{criterion} (by --tolerance {tolerance})"
+        assert outcome.effective["tolerance"] == tolerance
 
 
 @pytest.mark.parametrize(
@@ -413,6 +454,16 @@ def test_other_precisions_pass_against_float32(cnn: Path, command: Command) -> N
         assert 0.99 < found.min_cosine <= 1
         assert found.max_abs_error > 0
         assert found.top_1_agreement > 0.5
+
+
+@pytest.mark.slow
+def test_another_precision_is_held_to_a_given_tolerance(cnn: Path, command: Command) -> None:
+    version = _as_int8(cnn, "x", (1, 3, 16, 16))
+    flags = {"samples": 20, "verify": cnn, "verify_samples": 16}
+    outcome = command.run(version, **flags, tolerance="float32")
+    assert outcome.code == 1
+    assert "times the tolerance" in outcome.stderr
+    assert command.run(version, **flags, tolerance="int8", output_dir="loose").code == 0
 
 
 def test_another_float16_model_fails_against_float32(

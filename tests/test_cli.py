@@ -12,7 +12,8 @@ from command import Command
 
 from loadgen_generic import __version__
 from loadgen_generic.cli import help_text, main
-from loadgen_generic.config import options
+from loadgen_generic.config import BenchmarkConfig, options
+from loadgen_generic.errors import RequestError
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x9b]")
 SPELLINGS = [
@@ -201,8 +202,9 @@ def test_config_file_and_flags_that_win(command: Command, models: Callable[[str]
     [
         ("{", "is not JSON"),
         ("[1]", "JSON object"),
-        ('{"scenarioo": 1}', "scenario"),
-        ('{"samples": "many"}', "--samples"),
+        ('{"scenarioo": 1}', "--scenarioo: there is no such option. Did you mean --scenario?"),
+        ('{"samples": "many"}', "--samples many: "),
+        ('{"ep": "cpu", "execmode": "both"}', "--execmode both: "),
     ],
 )
 def test_bad_config_file(
@@ -210,7 +212,20 @@ def test_bad_config_file(
 ) -> None:
     (tmp_path / "c.json").write_text(content)
     assert main(["run", "x.onnx", "--config", str(tmp_path / "c.json")]) == 2
-    assert word in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"--config {tmp_path / 'c.json'}: " in error
+    assert word in error
+
+
+def test_a_flag_completes_a_config_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What the file lacks may be typed; what it says wrongly has to be mended in it."""
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps({"target_qps": 5}))
+    words = ["run", "x.onnx", "--config", str(file)]
+    assert main(words) == 2
+    assert "--target_qps has no meaning in the Offline scenario" in capsys.readouterr().err
+    assert main([*words, "--scenario=Server"]) == 2
+    assert "no such file" in capsys.readouterr().err
 
 
 def test_plain_text_where_no_terminal_is(command: Command, models: Callable[[str], Path]) -> None:
@@ -232,3 +247,67 @@ def test_default_output_is_a_new_directory_under_results(
         assert "matmul-Offline" in str(directory)
         directories.add(directory)
     assert len(directories) == 2
+
+
+# --- tune
+
+
+def test_help_of_tune_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["tune", "--help"])
+    assert exit_.value.code == 0
+    page = capsys.readouterr().out
+    for word in ("--budget", "--tolerance", "--allow", "examples:", "tuned.json", "exit codes"):
+        assert word in page
+    for flag in ("mode", "repeat", "audit", "save_outputs", "max_query_count", "strict"):
+        assert not re.search(rf"^  --{flag}\b", page, re.MULTILINE)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[BenchmarkConfig]:
+    """What the campaigns are asked for, none of which is carried out."""
+    configs: list[BenchmarkConfig] = []
+
+    def carry_out(config: BenchmarkConfig, _: object) -> None:
+        configs.append(config)
+        raise RequestError("not carried out.")
+
+    monkeypatch.setattr("loadgen_generic.campaigns.carry_out", carry_out)
+    return configs
+
+
+def test_tune_is_a_run_in_that_mode(asked: list[BenchmarkConfig], tmp_path: Path) -> None:
+    flags = ["--budget=90s", "--allow", "int8", "--tolerance=bfloat16", "--intraop=1"]
+    (tmp_path / "c.json").write_text(json.dumps({"mode": "Tune", "samples": 7}))
+    assert main(["tune", "m.onnx", "--samples=7", *flags]) == 2
+    assert main(["run", "m.onnx", "--samples=7", "--mode=tune", *flags]) == 2
+    assert main(["tune", "m.onnx", "--config", str(tmp_path / "c.json"), *flags]) == 2
+    tuned, *others = asked
+    assert others == [tuned, tuned]
+    assert (tuned.mode, tuned.budget_sec, tuned.allow) == ("tune", 90, ("int8",))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--mode", "tune"], "--mode: there is no such option"),
+        (["--strict"], "--strict: there is no such option"),
+        (["--budgett", "5m"], "Did you mean --budget?"),
+        (["--budget", "soon"], "--budget_sec soon: expected a time"),
+        (["--allow", "int4"], "Choose one of: int8."),
+        (["--config", "c.json"], "--config c.json: asks for --mode accuracy"),
+    ],
+)
+def test_wrong_use_of_tune(
+    words: list[str],
+    said: str,
+    asked: list[BenchmarkConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.json").write_text('{"mode": "accuracy"}')
+    assert main(["tune", "m.onnx", *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not asked

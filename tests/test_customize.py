@@ -40,7 +40,14 @@ def load() -> types.ModuleType:
 customize = load()
 REAL_LOOK = customize._look_for_packages
 # What src/find_packages.py answers where all is there.
-FOUND = {"missing": [], "install": "cpu", "images": False, "cuda": "", "error": ""}
+FOUND = {
+    "missing": [],
+    "install": "cpu",
+    "images": False,
+    "search": False,
+    "cuda": "",
+    "error": "",
+}
 
 
 class Run:
@@ -427,9 +434,12 @@ def test_what_is_asked_of_the_python_that_cm_gives() -> None:
     assert asked["cuda"] == "12.4"
     assert asked["dataset"] == os.path.join("/started/here", "photos")
     assert asked["allow_fallback"] is True
+    assert (asked["mode"], asked["scenario"]) == ("", "")
     assert env["CM_LOADGEN_GENERIC_PACKAGES_FOUND"] == "yes"
     assert looked_for({}, backend="fake")[0]["provider"] == ""
     assert looked_for({}, ep="\0$(x)")[0]["provider"] == "\0$(x)"
+    searched, _ = looked_for({}, {"CM_MLPERF_LOADGEN_SCENARIO": "Server"}, mode="tune")
+    assert (searched["mode"], searched["scenario"]) == ("tune", "Server")
     by_variation = {"CM_MLPERF_EXECUTION_PROVIDER": "OpenVINOExecutionProvider"}
     assert looked_for({}, by_variation)[0]["provider"] == "OpenVINOExecutionProvider"
 
@@ -440,6 +450,8 @@ def test_what_is_asked_of_the_python_that_cm_gives() -> None:
         ({"missing": ["numpy"]}, {}, {"PACKAGES_FOUND": "no", "ONNXRUNTIME": "cpu"}),
         ({"install": "none"}, {}, {"PACKAGES_FOUND": "yes", "ONNXRUNTIME": "none"}),
         ({"images": True, "cuda": "12"}, {}, {"IMAGES": "yes", "CUDA": "12"}),
+        ({"search": True}, {"mode": "tune"}, {"SEARCH": "yes", "IMAGES": "no"}),
+        ({}, {}, {"SEARCH": "no"}),
         ({}, {"adr": {"onnx": {"version": "1"}}}, {"PACKAGES_FOUND": "no", "IMAGES": "no"}),
     ],
 )

@@ -90,6 +90,8 @@ def test_every_runner_in_every_scenario(runner: str, scenario: str, command: Com
     )
     assert outcome.effective["runner"] == runner
     assert outcome.result.samples_completed == 800
+    # Elsewhere each worker makes a session of its own, out of sight.
+    assert (outcome.result.load_s is not None) == (runner in ("inline", "threadpool"))
 
 
 @pytest.mark.parametrize("runner", _ONE_PER_IMPLEMENTATION)
@@ -125,6 +127,23 @@ def test_a_worker_process_that_is_killed_fails_the_run(command: Command) -> None
 def test_a_run_with_pinned_workers(runner: str, command: Command) -> None:
     outcome = command.fake(runner=runner, samples=50, pin=True)
     assert outcome.effective["pin"] is True
+
+
+def test_what_loading_took_is_of_the_sessions_that_are_measured(tmp_path: Path) -> None:
+    path = _negation(tmp_path, "N", 3)
+    config = BenchmarkConfig(model_path=str(path))
+    assembly = Assembly(config, str(path), cores=2)
+    pool = Layout("threadpool", 2, 1, 1)
+    took = []
+    for layout in (_ALONE, pool):
+        assembly.backend(layout)
+        took.append(assembly.load_sec(layout))
+    assert all(took)
+    assert took[0] != took[1]
+    assembly.keep_only(pool)
+    assert assembly.load_sec(pool) == took[1]
+    assert assembly.load_sec(Layout("threadpool+replication", 2, 1, 1)) is None
+    assembly.close()
 
 
 def test_a_model_that_mixes_its_samples_is_not_batched(tmp_path: Path) -> None:

@@ -15,6 +15,14 @@ from stand_in_environments import OPENVINO, add_package, make
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "src" / "find_packages.py"
 NEEDED = ["ml_dtypes", "mlperf_loadgen", "numpy", "onnx", "psutil", "pydantic"]
+ASKED = {
+    "provider": "cpu",
+    "allow_fallback": "",
+    "dataset": "",
+    "cuda": "",
+    "mode": "",
+    "scenario": "",
+}
 
 
 class Python:
@@ -30,7 +38,7 @@ class Python:
         add_package(self.site, name, version)
 
     def look(self, **asked: object) -> dict[str, Any]:
-        question = {"provider": "cpu", "allow_fallback": "", "dataset": "", "cuda": "", **asked}
+        question = {**ASKED, **asked}
         environ = {
             **os.environ,
             "PYTHONPATH": str(self.site),
@@ -57,7 +65,7 @@ def python(tmp_path: Path) -> Python:
 
 def here(**asked: object) -> dict[str, Any]:
     """The answer for the Python that runs the tests, which has all."""
-    question = {"provider": "cpu", "allow_fallback": "", "dataset": "", "cuda": "", **asked}
+    question = {**ASKED, **asked}
     done = subprocess.run(
         [sys.executable, str(SCRIPT)],
         input=json.dumps(question).encode(),
@@ -69,8 +77,8 @@ def here(**asked: object) -> dict[str, Any]:
 
 
 def test_all_is_there() -> None:
-    told = {"missing": [], "install": "cpu", "images": False, "cuda": "", "error": ""}
-    assert here() == told
+    told = {"missing": [], "install": "cpu", "images": False, "search": False}
+    assert here() == told | {"cuda": "", "error": ""}
 
 
 def test_nothing_is_there(python: Python) -> None:
@@ -93,6 +101,8 @@ def test_nothing_is_there(python: Python) -> None:
 def test_a_python_without_onnx_runtime_may_get_the_right_one(
     python: Python, provider: str, extra: str
 ) -> None:
+    if extra == "openvino" and (ROOT / ".venv-openvino").exists():
+        pytest.skip("this checkout has the environment")
     found = python.look(provider=provider)
     assert found["install"] == extra
     assert "onnxruntime" in found["missing"]
@@ -150,3 +160,24 @@ def test_images_need_pillow(python: Python, tmp_path: Path) -> None:
     found = python.look(dataset=str(tmp_path / "arrays"))
     assert not found["images"]
     assert "PIL" not in found["missing"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "scenario", "searched"),
+    [
+        ("tune", "Server", True),
+        (" Tune", "", True),
+        ("find_peak", "", True),
+        ("find_peak", "SingleStream", True),
+        ("find_peak", "multistream", False),
+        ("find_peak", "Server", False),
+        ("performance", "Offline", False),
+        ("", "", False),
+    ],
+)
+def test_a_search_with_proposals_needs_optuna(
+    python: Python, mode: str, scenario: str, searched: bool
+) -> None:
+    found = python.look(mode=mode, scenario=scenario)
+    assert found["search"] is searched
+    assert ("optuna" in found["missing"]) is searched

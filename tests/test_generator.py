@@ -237,6 +237,12 @@ WRONG = [
     ({"mode": "accuracy", "repeat": "3"}, "repeat", "--repeat 3"),
     ({"mode": "accuracy", "trace": "True"}, "trace", "leave one out"),
     ({"atol": "1"}, "atol", "without --verify"),
+    ({"tolerance": "int8"}, "tolerance", "without --verify or --mode tune"),
+    ({"verify": "data", "tolerance": "int8", "rtol": "1"}, "rtol", "--tolerance int8"),
+    ({"budget": "10m"}, "budget", "without --mode tune"),
+    ({"mode": "tune", "budget": "1h30"}, "budget", "10m, 1h or 1h30m"),
+    ({"mode": "tune", "budget": "168h1s"}, "budget", "1 s to 7 days"),
+    ({"mode": "accuracy", "allow": "int8"}, "allow", "without --mode tune"),
     ({"min_query_count": "9", "max_query_count": "8"}, "max_query_count", "9 is more than"),
     ({"fill": "x=1", "dataset": "d"}, "fill", "--dataset d"),
     ({"audit": "a", "mode": "accuracy"}, "audit", "performance run"),
@@ -294,6 +300,8 @@ def test_the_page_and_the_schema_agree(page: Page) -> None:
     odd += ["x=٣", "1_0", "+5", "1e999", "5000", "100", "x=inf", "x=-inf:inf", "x=1e400:2", "0x10"]
     cases = [{flag: text} for flag in known for text in values.get(flag, odd)]
     cases += [{"mode": "accuracy", "repeat": one} for one in ("1", "1.0", "2")]
+    times = [*odd, "10m", "1H 30m", "0.5s", "168h", "168h1s", "m", "1h30", "1e5h"]
+    cases += [{"mode": "tune", "budget": text} for text in times]
     plain = {
         flag: values.get(flag, ["x=7"] if known[flag]["kind"] == "pairs" else ["5"])
         for flag in known

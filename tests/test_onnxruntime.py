@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 import pytest
+from graph_models import FLOAT, graph_model
+from onnx import helper
 
 from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.backends.onnxruntime import resolve_provider
@@ -103,6 +105,7 @@ def test_options_are_read_back_from_the_session(mode: str, models: Callable[[str
         "intra_op_threads": 3,
         "inter_op_threads": 2,
         "execution_mode": mode,
+        "graph_optimization": "all",
         "backend_options": options,
         "optimized_model": "off: not asked for",
         "precision": "as the model",
@@ -110,6 +113,26 @@ def test_options_are_read_back_from_the_session(mode: str, models: Callable[[str
         "allow_fallback": False,
     }
     assert backend.providers() == [CPU]
+
+
+def test_levels_of_graph_optimization_differ_by_rounding(tmp_path: Path) -> None:
+    """A convolution that the level all lays out anew, from more channels than one."""
+    path = tmp_path / "conv.onnx"
+    weight = np.random.default_rng(1).normal(size=(16, 16, 3, 3)).astype(np.float32)
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+    shape = ["N", 16, 8, 8]
+    path.write_bytes(graph_model([node], [("x", FLOAT, shape)], [("y", FLOAT, shape)], w=weight))
+    x = np.random.default_rng(2).normal(size=(2, 16, 8, 8)).astype(np.float32)
+    answers = {}
+    for level in ("all", "extended", "basic", "disabled"):
+        backend = create_backend(spec(path, graph_optimization=level))
+        backend.load()
+        assert backend.effective()["graph_optimization"] == level
+        worker = backend.worker()
+        worker.infer(Batch(2, (x,)))
+        answers[level] = np.array(worker.outputs()[0])
+    for level, answer in answers.items():
+        np.testing.assert_allclose(answer, answers["disabled"], rtol=1e-4, atol=1e-4, err_msg=level)
 
 
 def test_signature(models: Callable[[str], Path]) -> None:

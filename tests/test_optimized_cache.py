@@ -279,6 +279,18 @@ def test_what_shapes_the_graph_has_an_entry_of_its_own(
     assert len(list(cache.iterdir())) == 3
 
 
+def test_each_level_of_optimization_has_an_entry_of_its_own(model: Path, cache: Path) -> None:
+    for level in ("all", "extended"):
+        wanted = replace(spec(model), graph_optimization=level)
+        assert [loaded(wanted, feed())[0] for _ in range(2)] == ["written", "cached"]
+        backend = create_backend(wanted)
+        backend.load()
+        assert backend.effective()["graph_optimization"] == level
+    assert len(list(cache.iterdir())) == 2
+    off = loaded(replace(spec(model), graph_optimization="disabled"), feed())[0]
+    assert off == "off: the graph is not optimised"
+
+
 def test_the_cache_is_bounded(
     model: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,10 @@ PAIRS: dict[str, Pair] = {
     "verify_fraction": Pair(0.5, 1, {"verify_fraction": None}, VERIFIED),
     "atol": Pair(0.1, 0.2, {"atol": None}, VERIFIED),
     "rtol": Pair(0.1, 0.2, {"rtol": None}, VERIFIED),
+    "tolerance": Pair("float32", "int8", {"tolerance": None}, VERIFIED),
+    # What they change is in the tests of tuning; without it they must be refused.
+    "budget_sec": Pair(None, "10m", {"mode": ("performance", 2)}),
+    "allow": Pair(None, "int8", {"mode": ("performance", 2)}),
     "runner": Pair("inline", "threadpool", {"runner": None}),
     "concurrency": Pair(1, 3, {"concurrency": None}),
     "backend": Pair("onnxruntime", "fake", {"backend": None}),
@@ -143,6 +147,7 @@ PAIRS: dict[str, Pair] = {
     "intra_op_threads": Pair(1, 3, {"intra_op_threads": None}),
     "inter_op_threads": Pair(1, 3, {"inter_op_threads": None}),
     "execution_mode": Pair("sequential", "parallel", {"execution_mode": None}),
+    "graph_optimization": Pair("all", "basic", {"graph_optimization": None}),
     "backend_options": Pair(
         "latency_us=1",
         "latency_us=2",

@@ -27,7 +27,7 @@ def cm_flag(name: str, option: Option) -> str:
 def default_of(field: FieldInfo) -> str:
     """A default as it would be typed; empty where the program chooses."""
     default = field.get_default(call_default_factory=True)
-    return "" if default is None or default == {} else str(default)
+    return "" if default in (None, {}, ()) else str(default)
 
 
 def describe(name: str, option: Option, field: FieldInfo) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,7 +10,6 @@ from functools import partial
 from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.devices import blame_card, planned_cards
-from loadgen_generic.elements import kind_of, limits
 from loadgen_generic.errors import RequestError, RunError
 from loadgen_generic.fitting import (
     batching_changes_answers,
@@ -23,9 +23,9 @@ from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.rule import may_batch, rule_layout
 from loadgen_generic.runners.setup import RunnerSetup
 from loadgen_generic.seams import Backend, Runner, SampleLibrary
-from loadgen_generic.shapes import apply_shapes, check_inputs, parse_fill, parse_range
-from loadgen_generic.tensors import InputPlan, ModelSignature, SamplePlan, plan_samples
-from loadgen_generic.values import Hints, Values, default_values, wished_values
+from loadgen_generic.shapes import apply_shapes, check_inputs, check_values, parse_fill, parse_range
+from loadgen_generic.tensors import ModelSignature, SamplePlan, plan_samples
+from loadgen_generic.values import Hints, default_values, wished_values
 
 __all__ = ["Assembly", "Settled", "settle", "settle_plan"]
 
@@ -56,6 +56,7 @@ class Assembly:
         self._cores = cores
         self.beat = beat
         self._backends: dict[_Key, tuple[Backend, ModelSignature]] = {}
+        self._load_sec: dict[_Key, float] = {}
         self.cards: tuple[int, ...] = ()
         alone = Layout("inline", 1, 1, 1)
         self.cards = planned_cards(config, lambda: create_backend(self.spec(alone)).cards())
@@ -119,6 +120,7 @@ class Assembly:
             inter_op_threads=config.inter_op_threads or (self._cores if parallel else 1),
             execution_mode="parallel" if parallel else "sequential",
             options=config.backend_options,
+            graph_optimization=config.graph_optimization,
             optimized_cache=config.optimized_cache,
             workers=-(-layout.workers // len(devices)) if layout.shares_session else 1,
             provider_options=config.ep_options,
@@ -135,10 +137,12 @@ class Assembly:
         found = self._backends.get(key)
         if found is None:
             backend = create_backend(spec)
+            began = time.perf_counter()
             try:
                 found = self._backends[key] = backend, backend.load()
             except Exception as error:
                 raise (blame_card(error, spec.device) if len(self.cards) > 1 else error) from error
+            self._load_sec[key] = time.perf_counter() - began
             if self._fell_back(backend) and spec.device != self.cards[0]:
                 raise RunError(
                     f"GPU {spec.device} does not start, though GPU {self.cards[0]} does: "
@@ -146,6 +150,14 @@ class Assembly:
                 )
             self.beat()
         return found
+
+    def load_sec(self, layout: Layout) -> float | None:
+        """What making the sessions of a layout took, one after the other; None where workers make
+        sessions of their own."""
+        devices = self.devices(layout)
+        if not layout.shares_session or (self.cards and layout.workers > len(devices)):
+            return None
+        return sum(self._load_sec[self._key(self.spec(layout, device))] for device in devices)
 
     def _key(self, spec: BackendSpec) -> _Key:
         """What a session of this run depends on."""
@@ -272,24 +284,6 @@ def _with_values(
         values = wished_values(each.name, drawn, ranges, fills, config.distribution)
         wished = each.name in {**ranges, **fills, **config.distribution}
         if wished:
-            _check_values(each, values)
+            check_values(each, values)
         inputs.append(replace(each, values=values, array=None if wished else each.array))
     return replace(plan, inputs=tuple(inputs))
-
-
-def _check_values(plan: InputPlan, values: Values) -> None:
-    """Whole numbers that the element type can hold, where it holds whole numbers."""
-    flag = "fill" if values.kind == "constant" else "range"
-    kind = kind_of(plan.dtype)
-    if kind not in "iubU":
-        return
-    low, high = limits(plan.dtype)
-    holds = "strings, made from" if kind == "U" else f"{plan.dtype.name}:"
-    last = values.high if values.kind == "constant" else values.high - 1
-    whole = values.low == values.low // 1 and values.high == values.high // 1
-    if not (whole and low <= values.low and last <= high):
-        raise RequestError(
-            f"input {plan.name} holds {holds} whole numbers from {low} to {high}.",
-            flag=flag,
-            value=f"{plan.name}={values.low:g}" + f":{values.high:g}" * (flag == "range"),
-        )

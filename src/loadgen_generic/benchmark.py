@@ -173,6 +173,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
                 "outputs": [spec.describe() for spec in signature.outputs],
             },
             "providers": backend.providers(),
+            "load_s": assembly.load_sec(layout),
             # Of the code that runs, which need not be what is installed beside it.
             "packages": {**describe_packages(), "loadgen-generic": __version__},
             "python": platform.python_version(),

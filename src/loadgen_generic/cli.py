@@ -17,7 +17,9 @@ from loadgen_generic.commands import (
     add_list,
     add_report,
     add_submission,
+    add_tune,
 )
+from loadgen_generic.commands.measuring import measure
 from loadgen_generic.commands.options import (
     Parser,
     add_options,
@@ -69,6 +71,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     _add_run(commands)
+    add_tune(commands)
     _add_inspect(commands)
     add_compare(commands)
     add_report(commands)
@@ -96,7 +99,8 @@ def _add_run(commands: Any) -> None:
     output.add_argument(
         "--json",
         action="store_true",
-        help="print result.json (of a search: search.json) on standard output, nothing else",
+        help="print result.json (of a search: search.json or tune.json) on standard output, nothing "
+        "else",
     )
     output.add_argument("--quiet", action="store_true", help="no progress, only the result")
     output.add_argument(
@@ -129,25 +133,9 @@ def _add_inspect(commands: Any) -> None:
 
 
 def _run(parsed: argparse.Namespace) -> int:
-    from loadgen_generic.campaigns import carry_out
-    from loadgen_generic.report.search_table import CampaignObserver, print_campaign
-    from loadgen_generic.report.terminal import print_result
-
     given = vars(parsed)
-    as_json, quiet = given.get("json", False), given.get("quiet", False)
     config = parse_config(given_options(given))
-    with CampaignObserver(quiet=quiet) as observer:
-        outcome = carry_out(config, observer)
-    result = outcome.result
-    if as_json:
-        print(json.dumps(outcome.document, indent=2, ensure_ascii=False))
-    else:
-        print_result(result)
-        print_campaign(result)
-    if result.verification is not None and not result.verification.passed:
-        print(f"loadgen-generic: error: {result.verification.sentence}", file=sys.stderr)
-        return RunError.exit_code
-    return _INVALID_EXIT_CODE if result.valid is False and given.get("strict") else 0
+    return measure(config, given, invalid=_INVALID_EXIT_CODE if given.get("strict") else 0)
 
 
 def _inspect(parsed: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from itertools import takewhile
 from pathlib import Path
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "describe_packages",
     "last_level_cache_bytes",
     "processor_count",
+    "processor_flags",
     "processor_identity",
 ]
 
@@ -132,17 +134,27 @@ def describe_packages() -> dict[str, str]:
 def processor_identity() -> str:
     """Kind of processor and what it can do: changes where code made for one may not suit another."""
     kept = ("vendor_id", "model name", "cpu family", "model", "flags", "Features", "CPU part")
-    known = [platform.machine(), platform.processor()]
+    lines = [line for line in _first_processor() if line.partition(":")[0].strip() in kept]
+    return "\n".join([platform.machine(), platform.processor(), *lines])
+
+
+def processor_flags() -> frozenset[str]:
+    """What the processor can do, by Linux's names, such as ``avx512_bf16``; empty where the
+    system does not tell."""
+    for line in _first_processor():
+        name, _, words = line.partition(":")
+        if name.strip() in ("flags", "Features"):
+            return frozenset(words.split())
+    return frozenset()
+
+
+def _first_processor() -> list[str]:
+    """Linux's lines on one processor; the others are alike."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            for line in lines:
-                if not line.strip():  # the other cores are alike
-                    break
-                if line.partition(":")[0].strip() in kept:
-                    known.append(line.strip())
+            return [line.strip() for line in takewhile(str.strip, lines)]
     except OSError:
-        pass
-    return "\n".join(known)
+        return []
 
 
 def _cpu_name() -> str:

@@ -6,13 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from loadgen_generic.elements import kind_of, limits
 from loadgen_generic.errors import RequestError
-from loadgen_generic.tensors import Dim, ModelSignature, TensorSpec
+from loadgen_generic.tensors import Dim, InputPlan, ModelSignature, TensorSpec
+from loadgen_generic.values import Values
 
 __all__ = [
     "SizeRange",
     "apply_shapes",
     "check_inputs",
+    "check_values",
     "parse_fill",
     "parse_range",
     "parse_shape",
@@ -104,6 +107,25 @@ def check_inputs(signature: ModelSignature, flag: str, names: Mapping[str, objec
                 value=name,
                 remedy=f"Its inputs are: {', '.join(known) or 'none'}.",
             )
+
+
+def check_values(plan: InputPlan, values: Values) -> None:
+    """Raise RequestError unless they are whole numbers that the element type can hold, where it
+    holds whole numbers."""
+    flag = "fill" if values.kind == "constant" else "range"
+    kind = kind_of(plan.dtype)
+    if kind not in "iubU":
+        return
+    low, high = limits(plan.dtype)
+    holds = "strings, made from" if kind == "U" else f"{plan.dtype.name}:"
+    last = values.high if values.kind == "constant" else values.high - 1
+    whole = values.low == values.low // 1 and values.high == values.high // 1
+    if not (whole and low <= values.low and last <= high):
+        raise RequestError(
+            f"input {plan.name} holds {holds} whole numbers from {low} to {high}.",
+            flag=flag,
+            value=f"{plan.name}={values.low:g}" + f":{values.high:g}" * (flag == "range"),
+        )
 
 
 def apply_shapes(

@@ -151,6 +151,23 @@ def test_loadgen_from_source(cm: Cm) -> None:
     assert not [tags for tags in listed if "mlcommons-loadgen" in tags]
 
 
+def test_optuna_comes_with_a_search(cm: Cm) -> None:
+    found = "--env.CM_LOADGEN_GENERIC_SEARCH=yes"  # as preprocess sets it
+    listed = dependencies(cm, found, tags="_demo")
+    assert listed.count("get,generic-python-lib,_package.optuna") == 1
+
+
+@pytest.mark.slow
+def test_tuning_through_cm(cm: Cm, model: Path) -> None:
+    flags = {"mode": "tune", "budget": "20s", "ep": "cpu", "tolerance": "bfloat16"}
+    done = cm.run(modelpath="tiny.onnx", output_dir="tuned", **flags)
+    assert done.code == 0, done.output
+    assert "generic-python-lib" not in done.output
+    (best,) = [result for result in cm.results() if result["tuning"]]
+    assert best["tuning"]["budget_s"] == 20
+    assert best["tuning"]["config_file"] == str(cm.directory / "tuned" / "tuned.json")
+
+
 PACKAGES = {
     "_cpu": ["_onnxruntime"],
     "_cuda": ["_onnxruntime_gpu", "_package.cuda-bindings"],

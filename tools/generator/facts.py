@@ -61,7 +61,7 @@ def option_facts() -> dict[str, dict[str, Any]]:
 
 
 def _one(name: str, option: Option, field: FieldInfo) -> dict[str, Any]:
-    kind = _kind(field)
+    kind = _kind(option, field)
     entry: dict[str, Any] = {
         "kind": kind,
         "group": option.group,
@@ -85,12 +85,14 @@ def _one(name: str, option: Option, field: FieldInfo) -> dict[str, Any]:
     return entry
 
 
-def _kind(field: FieldInfo) -> str:
+def _kind(option: Option, field: FieldInfo) -> str:
     if choices(field):
         return "choice"
     spelled = str(field.annotation)
     if spelled.startswith("dict"):
         return "pairs"
+    if option.metavar:  # a number as well, in a form of its own
+        return "text"
     return next((kind for kind in ("bool", "float", "int") if kind in spelled), "text")
 
 

@@ -35,6 +35,7 @@ EXAMPLES = {
     "image_size": "11x12",
     "image_mean": "0.11",
     "image_scale": "0.12",
+    "budget_sec": "13m",
 }
 # Of an option that is open, the values that others depend on.
 SPELLINGS = {

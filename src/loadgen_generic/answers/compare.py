@@ -84,8 +84,8 @@ def tolerance_of(
     A given ``absolute`` or ``relative`` also turns ``by_direction`` off.
 
     Args:
-        computed: the type that the computation used, where it is coarser than the model's own; an
-            answer is no better than it.
+        computed: the type that the computation used, where it is coarser than the model's own, or
+            that the user judges by; an answer is held to the coarser of it and its own type.
     """
     given = absolute is not None or relative is not None
     default = next((t for name, t in _BY_TYPE.items() if dtype.name.startswith(name)), None)

@@ -66,6 +66,7 @@ class Inquiry:
             "verify_fraction": config.verify_fraction,
             "atol": config.atol,
             "rtol": config.rtol,
+            "tolerance": config.tolerance,
         }
 
     def watch(self, runner: Runner, beat: Callable[[], None]) -> Witness | None:
@@ -140,8 +141,6 @@ class Inquiry:
 
     def _verify(self, runner: Runner, beat: Callable[[], None], precision: str) -> Verification:
         config, against = self._config, self._config.verify or ""
-        measured = self._measured.model_path
-        named = against in ("data", "reference")
         computed = coarse_type(precision)
         question = Question(
             against=against,
@@ -150,9 +149,9 @@ class Inquiry:
             per_query=samples_per_query(config),
             absolute=config.atol,
             relative=config.rtol,
-            by_direction=computed == "int8"
-            or (not named and bool(measured) and precision_of(measured) != precision_of(against)),
+            by_direction=self._by_direction(against, computed),
             computed=computed,
+            tolerance=config.tolerance or "",
         )
         right = Expected(self._source, self._plan) if against == "data" else self._reference()
         return verify(
@@ -166,3 +165,14 @@ class Inquiry:
             beat,
             None if self._spot is None else self._spot.kept(),
         )
+
+    def _by_direction(self, against: str, computed: str) -> bool:
+        """Whether rounding to few bits, or to others than the right answers have, is expected."""
+        if self._config.tolerance is not None:
+            return self._config.tolerance == "int8"
+        if computed == "int8":
+            return True
+        measured = self._measured.model_path
+        if against in ("data", "reference") or not measured:
+            return False
+        return precision_of(measured) != precision_of(against)

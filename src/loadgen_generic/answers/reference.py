@@ -47,7 +47,7 @@ def reference_spec(measured: BackendSpec, model_path: str) -> BackendSpec:
         execution_mode="sequential",
         intra_op_threads=1,
         inter_op_threads=1,
-        optimize=False,
+        graph_optimization="disabled",
         options={},
         workers=1,
         provider_options={},

@@ -38,7 +38,9 @@ class Question:
         scenario, per_query: how the samples are issued.
         absolute, relative: tolerances that the user gave.
         by_direction: the right answers are of another precision.
-        computed: see :func:`~loadgen_generic.answers.compare.tolerance_of`.
+        computed: the type that the measured answers were computed in, where it is coarser than
+            float32.
+        tolerance: the type that the user judges by, in place of it.
     """
 
     against: str
@@ -49,6 +51,7 @@ class Question:
     relative: float | None = None
     by_direction: bool = False
     computed: str = ""
+    tolerance: str = ""
 
 
 def spread(count: int, wanted: int) -> list[int]:
@@ -125,12 +128,11 @@ class _Column:
         if difference.top_1 is not None:
             self.top_1.append(difference.top_1)
 
-    def record(self, name: str, computed: str) -> OutputComparison:
+    def record(self, name: str, judged_by: str) -> OutputComparison:
         return OutputComparison(
             name=name,
             element_type=self.element_type,
-            criterion=_criterion(self.tolerance)
-            + (f" (computed in {computed})" if computed else ""),
+            criterion=_criterion(self.tolerance) + judged_by,
             mismatches=self.mismatches,
             max_abs_error=_finite(self.max_abs),
             max_rel_error=_finite(self.max_rel),
@@ -178,7 +180,7 @@ class _Tally:
                         question.absolute,
                         question.relative,
                         question.by_direction,
-                        question.computed,
+                        question.tolerance or question.computed,
                     )
                     for each in (one, other)
                 ),
@@ -205,7 +207,7 @@ class _Tally:
             worst_output=output,
             sentence=self._sentence(),
             outputs=[
-                column.record(name, self._question.computed)
+                column.record(name, self._judged_by())
                 for name, column in zip(self._question.outputs, self._columns, strict=True)
             ],
             accuracy=sum(self._hits) / len(self._hits) if self._hits else None,
@@ -213,6 +215,13 @@ class _Tally:
             spot_checked=None if kept is None else self._spot_checked,
             spot_failed=None if kept is None else self._spot_failed,
         )
+
+    def _judged_by(self) -> str:
+        """What decided on the tolerance, as the end of a criterion."""
+        question = self._question
+        words = [f"by --tolerance {question.tolerance}"] * bool(question.tolerance)
+        words += [f"computed in {question.computed}"] * bool(question.computed)
+        return f" ({', '.join(words)})" if words else ""
 
     def _sentence(self) -> str:
         against = {

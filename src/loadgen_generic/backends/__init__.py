@@ -29,7 +29,8 @@ class BackendSpec:
         execution_mode: ``sequential`` or ``parallel``.
         sizes: sizes of symbolic dimensions other than the batch.
         options: free key-value settings of the backend.
-        optimize: whether the engine may rewrite the graph.
+        graph_optimization: how far the engine may rewrite the graph: ``all``, ``extended``,
+            ``basic`` or ``disabled``.
         optimized_cache: whether it may keep the rewritten graph for the next load.
         workers: how many workers use it at once.
         provider_options: of the execution provider, as the user gave them.
@@ -48,7 +49,7 @@ class BackendSpec:
     execution_mode: str
     sizes: dict[str, int] = field(default_factory=dict)
     options: dict[str, str] = field(default_factory=dict)
-    optimize: bool = True
+    graph_optimization: str = "all"
     optimized_cache: bool = False
     workers: int = 1
     provider_options: dict[str, str] = field(default_factory=dict)

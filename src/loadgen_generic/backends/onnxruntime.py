@@ -37,6 +37,12 @@ _MODES = {
     "sequential": ort.ExecutionMode.ORT_SEQUENTIAL,
     "parallel": ort.ExecutionMode.ORT_PARALLEL,
 }
+_LEVELS = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
 _CPU = "CPUExecutionProvider"
 _ERRORS_ONLY = 3  # ONNX Runtime's log severity
 
@@ -126,8 +132,7 @@ class OnnxRuntimeBackend:
         options.intra_op_num_threads = self._spec.intra_op_threads
         options.inter_op_num_threads = self._spec.inter_op_threads
         options.execution_mode = _MODES[self._spec.execution_mode]
-        if not self._spec.optimize:
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = _LEVELS[self._spec.graph_optimization]
         entries = {
             **(recording() if provider.name != _CPU else {}),
             **provider.session_entries(self._spec),
@@ -152,12 +157,16 @@ class OnnxRuntimeBackend:
         opened, provider = self._loaded()
         options = opened.session.get_session_options()
         mode = next(n for n, m in _MODES.items() if m == options.execution_mode)
+        level = next(n for n, at in _LEVELS.items() if at == options.graph_optimization_level)
+        if opened.entry is not None:  # it is optimised already, and its session does no more
+            level = self._spec.graph_optimization
         placed = self._placement()
         return {
             "execution_provider": opened.session.get_providers()[0],
             "intra_op_threads": options.intra_op_num_threads,
             "inter_op_threads": options.inter_op_num_threads,
             "execution_mode": mode,
+            "graph_optimization": level,
             "backend_options": {
                 key: options.get_session_config_entry(key) for key in self._spec.options
             },

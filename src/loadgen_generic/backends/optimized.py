@@ -95,7 +95,7 @@ def load_optimized(spec: BackendSpec, provider: str, open_session: Open) -> Load
 
 
 def _why_not(spec: BackendSpec, provider: str) -> str:
-    if not spec.optimize:
+    if spec.graph_optimization == "disabled":
         return "the graph is not optimised"
     if not spec.optimized_cache:
         return "not asked for"
@@ -122,6 +122,7 @@ def _key(spec: BackendSpec, provider: str) -> str:
         provider,
         processor_identity(),
         spec.execution_mode,
+        spec.graph_optimization,
         sorted(spec.options.items()),
     ]
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]

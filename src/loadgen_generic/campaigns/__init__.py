@@ -13,6 +13,7 @@ from loadgen_generic.campaigns.peak import find_peak
 from loadgen_generic.campaigns.repeat import repeat
 from loadgen_generic.campaigns.reported import report_on
 from loadgen_generic.campaigns.reported import run as run_once
+from loadgen_generic.campaigns.tuning import tune
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.results.result import Result
 
@@ -25,7 +26,7 @@ class Outcome:
 
     Attributes:
         result: the run's, or the one that stands for all of them.
-        document: the whole answer: what ``result.json`` holds, or ``search.json``.
+        document: the whole answer: what ``result.json`` holds, or ``search.json``, or ``tune.json``.
     """
 
     result: Result
@@ -41,8 +42,9 @@ def carry_out(config: BenchmarkConfig, audience: Audience | None = None) -> Outc
         InterruptedRunError: SIGTERM or Ctrl-C.
     """
     audience = audience or SilentAudience()
-    if config.mode == "find_peak":
-        outcome = Outcome(*find_peak(config, audience))
+    if config.mode in ("find_peak", "tune"):
+        search = tune if config.mode == "tune" else find_peak
+        outcome = Outcome(*search(config, audience))
         report_on(outcome.result, audience)
         return outcome
     if config.repeat > 1:

@@ -15,7 +15,17 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["MOST_TRIALS", "PRECISION", "Bracket", "Step", "Trial", "next_step", "settled"]
+__all__ = [
+    "MOST_TRIALS",
+    "PRECISION",
+    "Bracket",
+    "Step",
+    "Trial",
+    "bracket",
+    "next_step",
+    "settled",
+    "short_step",
+]
 
 MOST_TRIALS = 12
 # The bracket is narrow enough at this ratio of its ends.
@@ -74,7 +84,7 @@ class Bracket:
 
 def settled(trials: Sequence[Trial]) -> Bracket:
     """What the tests of full length say."""
-    return _bracket([trial for trial in trials if trial.full])
+    return bracket([trial for trial in trials if trial.full])
 
 
 def next_step(
@@ -101,7 +111,7 @@ def next_step(
     if again is not None:
         return Step(again, True)
     done = {(trial.load, trial.full) for trial in trials}
-    short = _short_step(trials, round_load, least)
+    short = short_step(trials, round_load, least)
     started_full = any(trial.full for trial in trials)
     if short is not None and not started_full and len(trials) < most_trials - _KEPT:
         return Step(short, False)
@@ -118,30 +128,31 @@ def _second_look(trials: Sequence[Trial]) -> float | None:
     return known.high if len(failed) == 1 and failed[0].doubtful else None
 
 
-def _bracket(trials: Sequence[Trial]) -> Bracket:
+def bracket(trials: Sequence[Trial]) -> Bracket:
+    """What all tests say."""
     low = max((trial.load for trial in trials if trial.passed), default=None)
     above = [t.load for t in trials if not t.passed and (low is None or t.load > low)]
     return Bracket(low, min(above, default=None))
 
 
-def _short_step(
+def short_step(
     trials: Sequence[Trial], round_load: Callable[[float], float], least: float
 ) -> float | None:
     """The next load to narrow the bracket with; None if it is narrow."""
-    bracket = _bracket(trials)
-    if bracket.narrow(PRECISION):
+    known = bracket(trials)
+    if known.narrow(PRECISION):
         return None
-    if bracket.high is None:
+    if known.high is None:
         passes = sum(trial.passed for trial in trials)
-        load = _of(bracket.low) * _GROWTH ** min(passes, _MOST_DOUBLINGS)
-    elif bracket.low is None:
+        load = _of(known.low) * _GROWTH ** min(passes, _MOST_DOUBLINGS)
+    elif known.low is None:
         fails = sum(not trial.passed for trial in trials)
-        load = bracket.high / _GROWTH ** min(fails, _MOST_DOUBLINGS)
+        load = known.high / _GROWTH ** min(fails, _MOST_DOUBLINGS)
         if sustained := trials[-1].sustained:
             # What an overloaded system completes is near its limit, and above it.
-            load = max(load, min(0.8 * sustained, bracket.high / 1.2))
+            load = max(load, min(0.8 * sustained, known.high / 1.2))
     else:
-        load = math.sqrt(bracket.low * bracket.high)
+        load = math.sqrt(known.low * known.high)
     load = round_load(max(load, least))
     return None if load in {trial.load for trial in trials} else load
 
@@ -153,7 +164,7 @@ def _full_step(
     known = settled(trials)
     if known.narrow(PRECISION):
         return None
-    everything = _bracket(trials)
+    everything = bracket(trials)
     if known.low is None and known.high is None:
         lowest = min(trial.load for trial in trials)
         return everything.low if everything.low is not None else max(lowest, least)

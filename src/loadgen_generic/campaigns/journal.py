@@ -84,11 +84,15 @@ class Journal:
             raise RunError(f"{path} appeared while this command was running")
         return path, None
 
-    def add(self, run: Mapping[str, Any], result: Result) -> None:
+    def add(self, run: Mapping[str, Any], result: Result, kind: str = "") -> None:
         """Note a finished run.
 
+        Args:
+            kind: runs of several kinds, such as on two providers, have a ground for each.
+
         Raises:
-            RunError: the model, the machine or the packages are not those of the first run.
+            RunError: the model, the machine or the packages are not those of the first run of
+                its kind.
         """
         ground = {
             "model": result.model.sha256,
@@ -96,7 +100,7 @@ class Journal:
             "cores": result.host.get("cores_available"),
             "packages": result.packages,
         }
-        first = self.content.setdefault("ground", ground)
+        first = self.content.setdefault("ground", {}).setdefault(kind, ground)
         changed = [name for name, value in ground.items() if first[name] != value]
         if changed:
             raise RunError(

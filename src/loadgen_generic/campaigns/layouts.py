@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from math import ceil, log2
 from typing import Any
 
 from loadgen_generic.campaigns.fixing import layout_of, one_run
+from loadgen_generic.campaigns.grammar import LayoutGrammar
 from loadgen_generic.campaigns.journal import Journal
 from loadgen_generic.campaigns.lengths import full_seconds, shortened
-from loadgen_generic.campaigns.space import Facts, Space
+from loadgen_generic.campaigns.space import Facts, Space, facts_shown, layout_distance
 from loadgen_generic.campaigns.strategy import Answer, Attempt, to_paste
-from loadgen_generic.campaigns.study import LayoutStudy, require_optuna
+from loadgen_generic.campaigns.study import Study, require_optuna
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.devices import cards_asked_for
 from loadgen_generic.errors import LoadgenGenericError, RequestError
 from loadgen_generic.machine import available_cores
-from loadgen_generic.results.result import Result
+from loadgen_generic.results.result import Result, Search
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.rule import layout_by_rule, wish_of
 from loadgen_generic.tensors import SamplePlan
@@ -61,8 +61,11 @@ class LayoutSearch:
             config, SamplePlan((), batched=True), available_cores(), cards_asked_for(config)
         )
         layout_by_rule(self._wish)
-        require_optuna()
-        self._study: LayoutStudy | None = None
+        require_optuna(
+            "find_peak",
+            "leave --mode out: the layout is calibrated before the test.",
+        )
+        self._study: Study[Layout] | None = None
 
     def first(self) -> Attempt:
         return Attempt(self._trial({}, full=False), full=False)
@@ -82,15 +85,7 @@ class LayoutSearch:
                 value=self._config.samples,
                 remedy="Ask for more, or leave --samples out.",
             )
-        effective = result.config.effective
-        dimension = str(effective["batch_dim"])
-        facts = Facts(
-            threaded="intra_op_threads" in effective,
-            batch_size=1 if dimension == "none" else int(dimension) if dimension.isdecimal() else 0,
-            bytes_per_sample=effective["sample_pool_bytes"] // effective["samples_in_memory"],
-            cards=len(effective["devices"]),
-        )
-        return asdict(facts)
+        return asdict(facts_shown(result.config.effective))
 
     def next(self, journal: Journal) -> Attempt | None:
         if not journal.runs:
@@ -115,27 +110,27 @@ class LayoutSearch:
         space = Space(replace(self._wish, cards=facts.cards), facts, tried)
         if self._study is None:
             path = journal.directory / _STUDY
-            self._study = LayoutStudy(path, self._config.seed, self._maximize)
-        study = self._study
-        study.follow(space, tried)
-        lost = study.lost()
+            self._study = Study(path, self._config.seed, self._maximize)
+        study, grammar = self._study, LayoutGrammar(space)
+        study.follow(grammar, tried)
+        lost = study.lost(grammar)
         left = [layout for layout in space if layout not in tried and layout not in lost]
         if not left:
             return None
         batch_size = _layout(short[0]["layout"]).batch_size
         ruled = next((each for each in space.by_rule(batch_size) if each in left), None)
         if ruled is not None:
-            study.begin(space, ruled)
+            study.begin(grammar, ruled)
             return ruled
         if len(short) < MOST_SHORT - _LAST_NEAR_BEST:
-            near = study.propose(space, tried)
+            near = study.propose(grammar, tried)
             if near in left:
                 return near
-            study.follow(space, tried)
+            study.follow(grammar, tried)
         else:
             near = _layout(self._best(short)[0]["layout"])
-        nearest = min(left, key=lambda layout: _apart(layout, near))
-        study.begin(space, nearest)
+        nearest = min(left, key=lambda layout: layout_distance(layout, near))
+        study.begin(grammar, nearest)
         return nearest
 
     def _best(self, runs: Sequence[Run]) -> list[Run]:
@@ -143,7 +138,8 @@ class LayoutSearch:
         measured = [run for run in runs if run["passed"]]
         return sorted(measured, key=lambda run: run["value"], reverse=self._maximize)
 
-    def judge(self, result: Result, full: bool) -> dict[str, Any]:
+    def judge(self, result: Result, attempt: Attempt) -> dict[str, Any]:
+        full = attempt.full
         why = "" if result.metric.value > 0 else "nothing was measured"
         if full:
             why = why or "; ".join(result.invalid_reasons)
@@ -195,19 +191,22 @@ class LayoutSearch:
                 f"but no test of full length passed: {chosen['why']}."
             )
         winner = self._trial(chosen["layout"], full=True)
-        return Answer(
-            run=chosen,
+        found = Search(
+            option="",
+            unit=chosen["unit"],
+            highest_valid=None,
+            lowest_invalid=None,
+            layout=chosen["layout"],
+            trials=len(journal.runs),
             sentence=sentence,
-            better="another layout may be as fast",
             command=to_paste(winner) if ranked else "",
-            search={
-                "option": "",
-                "unit": chosen["unit"],
-                "highest_valid": None,
-                "lowest_invalid": None,
-                "layout": chosen["layout"],
-            },
+            file=str(journal.path),
         )
+        better = "another layout may be as fast"
+        return Answer(chosen, better, {"search": found}, found.model_dump())
+
+    def keep(self, journal: Journal) -> None:
+        """Nothing is known before the tests of full length."""
 
     def cells(self, runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         return list(self._rows(runs))
@@ -256,15 +255,3 @@ def _words(options: Mapping[str, Any]) -> str:
     if "intra_op_threads" in options:
         return str(_layout(options))
     return f"{options['runner']}, {options['concurrency']} worker(s), batch {options['batch_size']}"
-
-
-def _apart(one: Layout, other: Layout) -> tuple[float, float]:
-    """How different two layouts are: another runner counts one, and so does any change of a
-    number up to its double. Of those equally far the one that changes more comes first, since a
-    small change brings little."""
-    ratios = (
-        abs(log2(one.workers / other.workers)),
-        abs(log2(one.intra_op_threads / other.intra_op_threads)),
-        abs(log2(one.batch_size / other.batch_size)),
-    )
-    return (one.runner != other.runner) + sum(map(ceil, ratios)), -sum(ratios)

@@ -30,6 +30,7 @@ _NOT_IN_SHORT = (
     "verify_fraction",
     "atol",
     "rtol",
+    "tolerance",
 )
 
 

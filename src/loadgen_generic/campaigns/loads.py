@@ -14,7 +14,7 @@ from loadgen_generic.campaigns.questions import question_of
 from loadgen_generic.campaigns.strategy import Answer, Attempt, to_paste
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import LoadgenGenericError
-from loadgen_generic.results.result import Result, read_result
+from loadgen_generic.results.result import Result, Search, read_result
 from loadgen_generic.wording import format_measured
 
 __all__ = ["LoadSearch"]
@@ -48,8 +48,8 @@ class LoadSearch:
     def fix(self, result: Result) -> dict[str, Any]:
         return self._question.fix(result)
 
-    def judge(self, result: Result, full: bool) -> dict[str, Any]:
-        return self._question.judge(result, full)
+    def judge(self, result: Result, attempt: Attempt) -> dict[str, Any]:
+        return self._question.judge(result, attempt.full)
 
     def failed(self, attempt: Attempt, error: LoadgenGenericError) -> dict[str, Any]:
         raise error  # a test that fails says nothing of its load
@@ -73,19 +73,21 @@ class LoadSearch:
                 "next_command": question.easier(result),
             }
         winner = question.trial(Step(chosen["load"], full=True), fixed)
-        return Answer(
-            run=chosen,
+        found = Search(
+            option=question.flag,
+            unit=question.unit,
+            highest_valid=bracket.low,
+            lowest_invalid=bracket.high,
+            trials=len(journal.runs),
             sentence=sentence,
-            better="the peak may be higher",
             command=to_paste(winner) if best else "",
-            search={
-                "option": question.flag,
-                "unit": question.unit,
-                "highest_valid": bracket.low,
-                "lowest_invalid": bracket.high,
-            },
-            changes=changes,
+            file=str(journal.path),
         )
+        changes["search"] = found
+        return Answer(chosen, "the peak may be higher", changes, found.model_dump())
+
+    def keep(self, journal: Journal) -> None:
+        """Nothing is known before the tests of full length."""
 
     def _sentence(self, journal: Journal, low: float | None, high: float | None) -> str:
         question, count = self._question, len(journal.runs)

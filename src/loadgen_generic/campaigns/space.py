@@ -5,14 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import log2
+from math import ceil, log2
+from typing import Any
 
 from loadgen_generic.config import ONE_AT_A_TIME
 from loadgen_generic.runners.auto import LARGEST_BATCH_BYTES, LONGEST_BATCH_SEC
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.rule import RIVALS_PER_CARD, Wish, layout_by_rule, rivals
 
-__all__ = ["Facts", "Space"]
+__all__ = ["Facts", "Space", "facts_shown", "layout_distance"]
 
 _POOLS = ("threadpool", "threadpool+replication", "processpool")
 _LARGEST_BATCH = 1024
@@ -33,6 +34,17 @@ class Facts:
     batch_size: int
     bytes_per_sample: int
     cards: int = 0
+
+
+def facts_shown(effective: Mapping[str, Any]) -> Facts:
+    """By the options that were in force in the first test."""
+    dimension = str(effective["batch_dim"])
+    return Facts(
+        threaded="intra_op_threads" in effective,
+        batch_size=1 if dimension == "none" else int(dimension) if dimension.isdecimal() else 0,
+        bytes_per_sample=effective["sample_pool_bytes"] // effective["samples_in_memory"],
+        cards=len(effective["devices"]),
+    )
 
 
 class Space:
@@ -125,3 +137,15 @@ def _runners(wish: Wish) -> tuple[str, ...]:
     # Streams of one session know of each other; sessions side by side take the same processors.
     pools = _POOLS[:1] if wish.streams else _POOLS
     return inline + tuple(p for p in pools if not (wish.in_process and p == "processpool"))
+
+
+def layout_distance(one: Layout, other: Layout) -> tuple[float, float]:
+    """How different two layouts are: another runner counts one, and so does any change of a
+    number up to its double. Of those equally far the one that changes more comes first, since a
+    small change brings little."""
+    ratios = (
+        abs(log2(one.workers / other.workers)),
+        abs(log2(one.intra_op_threads / other.intra_op_threads)),
+        abs(log2(one.batch_size / other.batch_size)),
+    )
+    return (one.runner != other.runner) + sum(map(ceil, ratios)), -sum(ratios)

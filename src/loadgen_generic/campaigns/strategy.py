@@ -23,11 +23,13 @@ class Attempt:
     Attributes:
         full: of the length that the answer needs, rather than a short one.
         may_fail: its failure says something of what was tried, and the search goes on.
+        about: what the strategy wants to know of it when it is finished.
     """
 
     config: BenchmarkConfig
     full: bool
     may_fail: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +39,15 @@ class Answer:
     Attributes:
         run: the journal's entry of the test that stands for it.
         sentence: the answer in plain words.
-        search: further fields of the result's ``search``.
-        changes: fields of the test's result that the answer says otherwise.
         better: what a quiet machine might find, in words.
+        changes: fields of the test's result that the answer says otherwise.
+        document: the answer, as the journal keeps it.
     """
 
     run: Mapping[str, Any]
-    sentence: str
     better: str
-    command: str
-    search: dict[str, Any]
-    changes: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any]
+    document: dict[str, Any]
 
 
 class Strategy(Protocol):
@@ -59,8 +59,6 @@ class Strategy(Protocol):
 
     columns: tuple[str, ...]
 
-    def first(self) -> Attempt: ...
-
     def next(self, journal: Journal) -> Attempt | None:
         """None when the search is over."""
         ...
@@ -69,7 +67,7 @@ class Strategy(Protocol):
         """What the first trial settled, and all others keep."""
         ...
 
-    def judge(self, result: Result, full: bool) -> dict[str, Any]:
+    def judge(self, result: Result, attempt: Attempt) -> dict[str, Any]:
         """What the journal says of a finished trial."""
         ...
 
@@ -79,6 +77,10 @@ class Strategy(Protocol):
 
     def cells(self, runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         """The table's rows."""
+        ...
+
+    def keep(self, journal: Journal) -> None:
+        """After each trial: leave in the journal and beside it what is known so far."""
         ...
 
     def answer(self, journal: Journal) -> Answer: ...

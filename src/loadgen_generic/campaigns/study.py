@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from loadgen_generic.campaigns.space import Space
 from loadgen_generic.errors import RequestError
-from loadgen_generic.runners.layout import Layout
 
 if TYPE_CHECKING:
-    from optuna import Study, Trial
+    from optuna import Study as OptunaStudy
+    from optuna import Trial
     from optuna.distributions import (
         BaseDistribution,
         CategoricalDistribution,
@@ -27,18 +26,41 @@ if TYPE_CHECKING:
 
     Choose = Callable[[str, CategoricalDistribution | IntDistribution], Any]
 
-__all__ = ["LayoutStudy", "require_optuna"]
+__all__ = ["Grammar", "Study", "require_optuna"]
 
 _NAME = "layouts"
 # Trials before what they showed is made use of; those of the rules are among them.
 _STARTUP = 4
-# A layout that takes the machine down with it must not stop the search for ever.
+# What takes the machine down with it must not stop the search for ever.
 _MOST_KILLS = 2
 _SEEDS = 2**32
+# A trial is followed further if it is among this share of the best of its length, in percent.
+_FOLLOWED = 25.0
+
+T = TypeVar("T", bound=Hashable)
 
 
-def require_optuna() -> None:
+class Grammar(Protocol[T]):
+    """How what is searched for is spelled as optuna's parameters."""
+
+    def walk(self, choose: Choose) -> T:
+        """Make one by choices, each within what the ones before it leave open."""
+        ...
+
+    def values(self, each: T) -> Mapping[str, Any]:
+        """All parameters by which it would be chosen."""
+        ...
+
+    def read(self, params: Mapping[str, Any]) -> T | None:
+        """None where the command was killed while the parameters were being chosen."""
+        ...
+
+
+def require_optuna(mode: str, otherwise: str) -> None:
     """Look for it, before anything is written, and have it print errors alone.
+
+    Args:
+        otherwise: what to do without it, in words.
 
     Raises:
         RequestError: it is not installed.
@@ -49,14 +71,13 @@ def require_optuna() -> None:
         raise RequestError(
             "a search for the best layout needs optuna, which is not installed.",
             flag="mode",
-            value="find_peak",
-            remedy='Install it with pip install "loadgen-generic[search]", or leave --mode out: '
-            "the layout is calibrated before the test.",
+            value=mode,
+            remedy=f'Install it with pip install "loadgen-generic[search]", or {otherwise}',
         ) from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-class LayoutStudy:
+class Study(Generic[T]):
     """The study of one search.
 
     Args:
@@ -72,84 +93,99 @@ class LayoutStudy:
         self._seed = seed
         self._study = _open(path, maximize)
 
-    def follow(self, space: Space, measured: Mapping[Layout, float | None]) -> None:
-        """Make the study agree with the finished trials; a value of None is a failed one."""
-        from optuna.trial import TrialState, create_trial
+    def follow(
+        self,
+        grammar: Grammar[T],
+        measured: Mapping[T, float | None],
+        pruned: Mapping[T, float] | None = None,
+    ) -> None:
+        """Make the study agree with the journal.
 
-        known = set()
+        Args:
+            measured: what is finished; None for what failed.
+            pruned: what was not followed further, and the value that it had reached.
+        """
+        from optuna.trial import TrialState
+
+        pruned, known = pruned or {}, set()
         for trial in self._trials():
-            layout = _layout(trial.params)
-            value = measured.get(layout) if layout else None
+            each = grammar.read(trial.params)
+            value = measured.get(each) if each else None
             if trial.state.is_finished():
-                if trial.state != TrialState.COMPLETE:
+                if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED):
                     continue
-            elif value is None:
+            elif value is not None:
+                self._report(trial, value)
+                self._study.tell(trial.number, value)
+            elif each is not None and each in pruned:
+                self._report(trial, pruned[each])
+                self._study.tell(trial.number, state=TrialState.PRUNED)
+            else:
                 self._study.tell(trial.number, state=TrialState.FAIL)
                 continue
-            else:
-                self._study.tell(trial.number, value)
-            known.add(layout)
-        for layout, value in measured.items():
-            if value is not None and layout not in known:
-                params, ranges = _described(space, layout)
-                self._study.add_trial(
-                    create_trial(params=params, distributions=ranges, value=value)
-                )
+            known.add(each)
+        for each, value in measured.items():
+            if value is not None and each not in known:
+                self._add(grammar, each, value=value, intermediate_values={0: value})
+        for each, reached in pruned.items():
+            if each not in known:
+                values = {0: reached}
+                self._add(grammar, each, state=TrialState.PRUNED, intermediate_values=values)
 
-    def begin(self, space: Space, layout: Layout) -> None:
+    def _add(self, grammar: Grammar[T], each: T, **facts: Any) -> None:
+        from optuna.trial import create_trial
+
+        params, ranges = _described(grammar, each)
+        self._study.add_trial(create_trial(params=params, distributions=ranges, **facts))
+
+    def begin(self, grammar: Grammar[T], each: T) -> None:
         """Note a trial that was chosen without a proposal."""
-        from optuna.trial import TrialState, create_trial
+        from optuna.trial import TrialState
 
-        params, ranges = _described(space, layout)
-        self._study.add_trial(
-            create_trial(state=TrialState.RUNNING, params=params, distributions=ranges)
-        )
+        self._add(grammar, each, state=TrialState.RUNNING)
 
-    def propose(self, space: Space, tried: Collection[Layout]) -> Layout:
+    def propose(self, grammar: Grammar[T], tried: Collection[T]) -> T:
         """What looks best; it may have been tried before."""
         from optuna.samplers import TPESampler
 
         # Seeded anew each time: a search that was killed proposes again what was under way.
         seed = (self._seed + len(tried)) % _SEEDS
         self._study.sampler = TPESampler(seed=seed, n_startup_trials=_STARTUP)
-        return _walk(space, _suggest(self._study.ask()))
+        return grammar.walk(_suggest(self._study.ask()))
 
-    def lost(self) -> set[Layout]:
-        """Layouts under way whenever the command was killed, several times."""
+    def promising(self, value: float) -> bool:
+        """Whether a short trial with this value is worth a longer one: optuna's percentile
+        pruner, over the first values of all trials so far."""
+        import optuna
+
+        self._study.pruner = optuna.pruners.PercentilePruner(_FOLLOWED, n_startup_trials=_STARTUP)
+        trial = self._study.ask()
+        trial.report(value, step=0)
+        prune = trial.should_prune()
+        self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        return not prune
+
+    def lost(self, grammar: Grammar[T]) -> set[T]:
+        """What was under way whenever the command was killed, several times."""
         from optuna.trial import TrialState
 
         failed = Counter(
-            _layout(trial.params) for trial in self._trials() if trial.state == TrialState.FAIL
+            grammar.read(trial.params) for trial in self._trials() if trial.state == TrialState.FAIL
         )
-        return {layout for layout, kills in failed.items() if layout and kills >= _MOST_KILLS}
+        return {each for each, kills in failed.items() if each and kills >= _MOST_KILLS}
+
+    def _report(self, trial: FrozenTrial, value: float) -> None:
+        import optuna
+
+        optuna.trial.Trial(self._study, trial._trial_id).report(value, step=0)
 
     def _trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False)
 
 
-def _walk(space: Space, choose: Choose) -> Layout:
-    """Make a layout by choices, each within what the ones before it leave open."""
-    from optuna.distributions import CategoricalDistribution, IntDistribution
-
-    runner: str = choose("runner", CategoricalDistribution(space.runners))
-    workers: int = choose("workers", IntDistribution(*space.workers(runner), log=True))
-    threads: int = choose("intra_op_threads", IntDistribution(*space.threads(workers), log=True))
-    if space.batch_size:
-        size: int = choose("batch_size", IntDistribution(space.batch_size, space.batch_size))
-    else:
-        size = 2 ** choose("log2_batch_size", IntDistribution(0, space.doublings(workers)))
-    return Layout(runner, workers, threads, size)
-
-
-def _described(space: Space, layout: Layout) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
-    """A layout as optuna's parameters, and what each was chosen from."""
-    values = {
-        "runner": layout.runner,
-        "workers": layout.workers,
-        "intra_op_threads": layout.intra_op_threads,
-        "batch_size": layout.batch_size,
-        "log2_batch_size": layout.batch_size.bit_length() - 1,
-    }
+def _described(grammar: Grammar[T], each: T) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+    """It as optuna's parameters, and what each was chosen from."""
+    values = grammar.values(each)
     params: dict[str, Any] = {}
     ranges: dict[str, BaseDistribution] = {}
 
@@ -157,11 +193,11 @@ def _described(space: Space, layout: Layout) -> tuple[dict[str, Any], dict[str, 
         params[name], ranges[name] = values[name], among
         return values[name]
 
-    _walk(space, choose)
+    grammar.walk(choose)
     return params, ranges
 
 
-def _open(path: Path, maximize: bool) -> Study:
+def _open(path: Path, maximize: bool) -> OptunaStudy:
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
     from sqlalchemy.pool import NullPool
@@ -182,7 +218,7 @@ def _open(path: Path, maximize: bool) -> Study:
     except (SQLAlchemyError, RuntimeError) as error:
         raise RequestError(
             f"{path} is not a study that optuna can read ({type(error).__name__}).",
-            remedy="Delete it: the trials are in search.json, and it is made anew from them.",
+            remedy="Delete it: the trials are in the journal, and it is made anew from them.",
         ) from None
 
 
@@ -195,12 +231,3 @@ def _suggest(trial: Trial) -> Choose:
         return trial.suggest_int(name, among.low, among.high, log=among.log)
 
     return choose
-
-
-def _layout(params: Mapping[str, Any]) -> Layout | None:
-    """None where the command was killed while the parameters were being chosen."""
-    try:
-        size = params.get("batch_size") or 2 ** params["log2_batch_size"]
-        return Layout(params["runner"], params["workers"], params["intra_op_threads"], size)
-    except KeyError:
-        return None

@@ -8,6 +8,7 @@ from loadgen_generic.commands.doctor import add_doctor
 from loadgen_generic.commands.history import add_list
 from loadgen_generic.commands.report import add_report
 from loadgen_generic.commands.submission import add_submission
+from loadgen_generic.commands.tune import add_tune
 
 __all__ = [
     "add_compare",
@@ -16,4 +17,5 @@ __all__ = [
     "add_list",
     "add_report",
     "add_submission",
+    "add_tune",
 ]

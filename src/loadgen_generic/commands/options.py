@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from loadgen_generic.config import BenchmarkConfig, choices, options
 from loadgen_generic.errors import RequestError
-from loadgen_generic.flags import flag_names, no_such_option
+from loadgen_generic.flags import flag_names, no_such_option, parse_config
 
 __all__ = ["Parser", "add_options", "given_options", "help_text", "spellings", "unknown_words"]
 
@@ -101,6 +101,21 @@ def _read_config(path: Path) -> dict[str, object]:
     if not isinstance(content, dict):
         raise RequestError("must hold one JSON object of options.", flag="config", value=path)
     known = flag_names()
+    for key, value in content.items():
+        _check_alone(str(key), value, path)
     return {
         known.get(str(key).replace("-", "_"), str(key)): value for key, value in content.items()
     }
+
+
+def _check_alone(key: str, value: object, path: Path) -> None:
+    """Refuse what no flag could mend: an option that does not exist, a value it cannot have.
+
+    Raises:
+        RequestError: naming the file.
+    """
+    try:
+        parse_config({key: value})
+    except RequestError as error:
+        if error.flag:  # otherwise it lacks another option, which may be given with it
+            raise RequestError(str(error), flag="config", value=path) from None

@@ -22,6 +22,7 @@ from loadgen_generic.config.rules import RuleOptions
 from loadgen_generic.config.run import RunOptions
 from loadgen_generic.config.session import SessionOptions
 from loadgen_generic.config.test import ONE_AT_A_TIME, SCENARIOS, TestOptions
+from loadgen_generic.config.tuning import TuningOptions
 from loadgen_generic.option import Option, choices
 
 __all__ = ["ONE_AT_A_TIME", "SCENARIOS", "BenchmarkConfig", "choices", "options"]
@@ -33,6 +34,7 @@ class BenchmarkConfig(
     SessionOptions,
     DeviceOptions,
     DispatchOptions,
+    TuningOptions,
     AnswerOptions,
     RuleOptions,
     TestOptions,
@@ -61,6 +63,7 @@ class BenchmarkConfig(
             contradiction
             or self.rules_contradiction()
             or self.device_contradiction()
+            or self.tuning_contradiction()
             or self._campaign_contradiction()
         )
         if contradiction:

@@ -39,6 +39,15 @@ class SessionOptions(Options):
         "auto",
         description="run independent operators one after another or at once; auto is sequential",
     )
+    graph_optimization: Annotated[
+        Literal["all", "extended", "basic", "disabled"],
+        Option("Session", "CM_MLPERF_GRAPH_OPTIMIZATION"),
+    ] = Field(
+        "all",
+        description="how far ONNX Runtime optimises the graph before it runs it; extended leaves "
+        "out layout changes for convolutions, basic leaves out fusions too, disabled runs the "
+        "graph as it is",
+    )
     backend_options: Annotated[
         dict[str, str],
         Option("Session", "CM_MLPERF_BACKEND_OPTIONS", metavar="KEY=VALUE[,KEY=VALUE...]"),

@@ -16,11 +16,13 @@ import numpy as np
 
 from loadgen_generic.report.devices import computation_rows, computed_on, gpu_rows
 from loadgen_generic.report.reading import Figures
+from loadgen_generic.report.tuning import best_first, candidate_table, tuning_rows, worth_in_words
 from loadgen_generic.results.computation import computation_of
 from loadgen_generic.results.detail_log import HEADLINES
 from loadgen_generic.results.glossary import explain
 from loadgen_generic.results.record import Record
 from loadgen_generic.results.result import Metric, Result
+from loadgen_generic.results.tuning import Tuning
 from loadgen_generic.wording import format_beside, format_measured, format_value
 
 __all__ = ["DOCUMENT_VERSION", "document", "markdown", "table"]
@@ -146,6 +148,8 @@ def markdown(figures: Figures) -> str:
     ]
     if figures.next_command:
         parts.append(f"Try next:\n\n    {figures.next_command}")
+    if figures.result is not None and figures.result.tuning is not None:
+        parts += _tuned(figures.result.tuning)
     if figures.latency_ns:
         per = "sample" if figures.scenario == "Offline" else "query"
         measured = [
@@ -161,6 +165,18 @@ def markdown(figures: Figures) -> str:
     terms = explain(figures.verdict)
     parts += _listed("In other words", [f"{term}: {text}" for term, text in terms.items()])
     return "\n\n".join(parts) + "\n"
+
+
+def _tuned(found: Tuning) -> Iterator[str]:
+    """The answer, how to run it, and every candidate."""
+    yield f"## Tuning\n\n{found.sentence}"
+    files = [("options of the winner", found.config_file), ("all trials", found.file)]
+    yield _rows([*tuning_rows(found), *files])
+    yield f"The winner again:\n\n    {found.command}\n\n    {found.cm_command}"
+    yield "## Candidates"
+    yield _grid(*candidate_table(found, best_first(found)))
+    yield from _listed("What each choice was worth", list(map(worth_in_words, found.worth)))
+    yield from _listed("Left out", [f"{each.what}: {each.why}" for each in found.left_out])
 
 
 def _headline(figures: Figures) -> Iterator[tuple[str, str]]:
@@ -232,8 +248,12 @@ def _plural(count: object, noun: str) -> str:
 def _rows(
     rows: Iterator[tuple[str, str]] | Sequence[tuple[str, str]], names: tuple[str, str] = ("", "")
 ) -> str:
-    lines = [names, ("---", "---"), *rows]
-    return "\n".join(f"| {_cell(name)} | {_cell(text)} |" for name, text in lines)
+    return _grid(names, rows)
+
+
+def _grid(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
 
 def _cell(text: str) -> str:

@@ -14,14 +14,20 @@ from loadgen_generic.report.terminal import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.live import Live
 
     from loadgen_generic.results.result import Result
+    from loadgen_generic.results.tuning import Tuning
     from loadgen_generic.telemetry.live import Glance
 
 __all__ = ["CampaignObserver", "print_campaign"]
 
 _SPINNER_WIDTH = 3
+_NAMES_WIDTH = 10
+# As many as 100 characters hold.
+_COLUMNS = ("which", "family", "settings", "result", "p99", "worst error", "answers")
 
 
 class CampaignObserver(TerminalObserver):
@@ -109,7 +115,45 @@ def print_campaign(result: Result, stream: TextIO | None = None) -> None:
         ]
     if result.repeat is not None:
         rows.append(("runs", result.repeat.file))
+    _print_rows(rows, out)
+    if result.tuning is not None:
+        _print_tuning(result.tuning, result.path.parent, out)
+    out.flush()
+
+
+def _print_rows(rows: Sequence[tuple[str, str]], out: TextIO) -> None:
     for name, text in rows:
         if text:
-            print(f"  {name + ':':<10} {text}", file=out)
-    out.flush()
+            print(f"  {name + ':':<{_NAMES_WIDTH}} {text}", file=out)
+
+
+def _print_tuning(found: Tuning, directory: Path, out: TextIO) -> None:
+    from loadgen_generic.report.tables import console_for, print_table
+    from loadgen_generic.report.tuning import (
+        candidate_table,
+        those_that_matter,
+        tuning_rows,
+        worth_in_words,
+    )
+    from loadgen_generic.report.writing import REPORT_FILE
+
+    page = directory / REPORT_FILE
+    facts = dict(tuning_rows(found))
+    _print_rows([("tuned", found.sentence), ("gain", facts["gain"])], out)
+    shown = those_that_matter(found)
+    columns, cells = candidate_table(found, shown, _COLUMNS)
+    print_table(console_for(out), columns, cells, right="result,p99,worst error")
+    rest = len(found.candidates) - len(shown)
+    rows = [("more", f"{rest} other candidate(s) in {page}" if rest else "")]
+    rows.append(("worth", ", ".join(map(worth_in_words, found.worth))))
+    if found.left_out:
+        rows.append(("left out", f"{len(found.left_out)}, with the reasons in {page}"))
+    rows += [
+        ("tolerance", facts["tolerance"]),
+        ("time", f"{facts['time used']}; trials: {facts['trials']}"),
+        ("run it", found.command),
+        ("with cm", found.cm_command),
+        ("config", found.config_file),
+        ("trials", found.file),
+    ]
+    _print_rows(rows, out)

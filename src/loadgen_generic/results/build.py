@@ -37,7 +37,14 @@ from loadgen_generic.results.telemetry import TELEMETRY_FILE
 from loadgen_generic.results.trace import read_trace, write_latencies
 from loadgen_generic.results.verdict import judge, judge_accuracy
 
-__all__ = ["LATENCIES_FILE", "LOADGEN_LOGS", "build_result", "command_line", "set_logs_aside"]
+__all__ = [
+    "LATENCIES_FILE",
+    "LOADGEN_LOGS",
+    "as_text",
+    "build_result",
+    "command_line",
+    "set_logs_aside",
+]
 
 LOADGEN_LOGS = {
     "detail": "mlperf_log_detail.txt",
@@ -120,6 +127,7 @@ def build_result(
         telemetry=facts.get("telemetry"),
         profile=Profile(**facts["profile"]) if "profile" in facts else None,
         phases=Phases(**facts["phases"]) if "phases" in facts else None,
+        load_s=facts.get("load_s"),
     )
     return result, verdict.next_flags
 
@@ -188,7 +196,7 @@ def command_line(requested: Mapping[str, Any], changes: Mapping[str, str]) -> st
     """The same run with flags changed; a change to an empty text takes the flag away."""
     if not changes:
         return ""
-    flags = {name: _as_text(value) for name, value in requested.items()} | dict(changes)
+    flags = {name: as_text(value) for name, value in requested.items()} | dict(changes)
     words = ["loadgen-generic", "run"]
     for name, value in flags.items():
         if value in ("True", "False"):
@@ -198,7 +206,8 @@ def command_line(requested: Mapping[str, Any], changes: Mapping[str, str]) -> st
     return shlex.join(words)
 
 
-def _as_text(value: object) -> str:
+def as_text(value: object) -> str:
+    """The value of an option as it is typed."""
     if isinstance(value, Mapping):
         return ",".join(f"{key}={item}" for key, item in value.items())
     if isinstance(value, float):

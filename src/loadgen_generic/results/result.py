@@ -7,7 +7,8 @@ that changes what it means in the runs that had it, raises it. History:
    do not apply, and in accuracy runs, which are new, ``valid`` is null; in ``verification`` the
    ``spot_`` fields, null where nothing was kept during the test; ``settings``, empty before;
    ``telemetry`` and ``profile``, null where they were not asked for and before; ``devices``
-   and ``phases``, null before and where a run is on no card.
+   and ``phases``, null before and where a run is on no card; ``tuning``, null where it was not
+   asked for and before; ``load_s``, null where it is not known and before.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from loadgen_generic.results.phases import Phases
 from loadgen_generic.results.profile import Profile
 from loadgen_generic.results.record import Record
 from loadgen_generic.results.telemetry import TelemetrySummary
+from loadgen_generic.results.tuning import Tuning
 
 __all__ = [
     "RESULT_FILE",
@@ -202,11 +204,14 @@ class Result(Record):
         manifest: command line, environment, and state of the checkouts.
         repeat: where ``--repeat`` asked for several runs; the rest is the median run's.
         search: of ``--mode find_peak``; the rest is the best load's test.
+        tuning: of ``--mode tune``; the rest is the winner's last test of full length.
         statistics: where ``--trace`` asked for it, in performance mode.
         devices: the cards of the run and what each answered; null where it ran on none.
         telemetry: what was seen of the machine meanwhile; null with ``--telemetry off``.
         profile: where ``--profile`` asked for it.
         phases: of an inference on a GPU; null elsewhere.
+        load_s: what making the sessions of the test took; null where its workers made them on
+            threads or in processes of their own.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -239,10 +244,12 @@ class Result(Record):
     manifest: dict[str, Any] = Field(default_factory=dict)
     repeat: Repetition | None = None
     search: Search | None = None
+    tuning: Tuning | None = None
     devices: list[DeviceShare] | None = None
     telemetry: TelemetrySummary | None = None
     profile: Profile | None = None
     phases: Phases | None = None
+    load_s: float | None = None
 
     @property
     def path(self) -> Path:

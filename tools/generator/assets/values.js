@@ -2,6 +2,8 @@
 const WHOLE = /^[+-]?\d+(\.0+)?$/;
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 const SPECIAL = /^[+-]?(inf|infinity|nan)$/i;
+const DURATION = /^(?:(\d+(?:\.\d+)?)h)?\s*(?:(\d+(?:\.\d+)?)m)?\s*(?:(\d+(?:\.\d+)?)s)?$/i;
+const WEEK = 7 * 24 * 3600;
 const BOUNDS = {
   ge: ["at least", (value, bound) => value >= bound],
   gt: ["more than", (value, bound) => value > bound],
@@ -16,6 +18,12 @@ const asFloat = (text) => {
   return /nan/i.test(trimmed) ? NaN : trimmed.startsWith("-") ? -Infinity : Infinity;
 };
 const asWhole = (text) => BigInt(text.replace(/^\+/, "").replace(/\.0+$/, ""));
+// 1h30m and the like, or a plain number.
+const asSeconds = (text) => {
+  const [, ...parts] = text.trim().match(DURATION) || [];
+  if (!parts.some(Boolean)) return asFloat(text);
+  return parts.reduce((sum, part, at) => sum + Number(part || 0) * [3600, 60, 1][at], 0);
+};
 const areSizes = (parts) => parts.every((part) => /^\d+$/.test(part) && BigInt(part) > 0n);
 
 // How the text of an option that the schema parses has to look. What to say of a text that
@@ -43,17 +51,15 @@ const WELL_FORMED = {
     return [1, 3].includes(numbers.length) && !numbers.includes(null);
   },
   devices: (text) => {
-    const parts = text.trim().toLowerCase().split(",").map((part) => part.trim());
-    const numbers = parts.filter((part) => /^\d+$/.test(part)).map((part) => BigInt(part));
-    return text.trim().toLowerCase() === "all"
-      || (numbers.length === parts.length && new Set(numbers).size === numbers.length);
-  },
-  devices: (text) => {
     const parts = text.split(",").map((part) => part.trim());
     return text.trim().toLowerCase() === "all"
       || (parts.every((part) => /^\d+$/.test(part)) && new Set(parts.map(BigInt)).size === parts.length);
   },
   image_scale: (text) => WELL_FORMED.image_mean(text) && !text.split(",").map(asFloat).includes(0),
+  budget: (text) => {
+    const seconds = asSeconds(text);
+    return seconds !== null && seconds >= 1 && seconds <= WEEK;
+  },
 };
 
 // NAME=VALUE,... as a list of pairs, or what is wrong with it.

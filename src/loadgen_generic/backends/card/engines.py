@@ -128,7 +128,7 @@ def _key(spec: BackendSpec, gpu: str, options: Mapping[str, str]) -> str:
         sorted(options.items()),
         sorted(spec.sizes.items()),
         sorted(spec.options.items()),
-        spec.optimize,
+        spec.graph_optimization,
     ]
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
 

@@ -27,7 +27,7 @@ State = Literal["finished", "running", "failed", "interrupted", "damaged"]
 
 _REQUEST = "request.json"
 CLAIMS = (_REQUEST, RESULT_FILE)
-_JOURNALS = ("repeat.json", "search.json", "compliance.json")
+_JOURNALS = ("repeat.json", "search.json", "tune.json", "compliance.json")
 _NEXT_RUN = "run-"
 _INTERRUPTED_CODE = 130
 
@@ -158,7 +158,7 @@ def _with_result(directory: Path) -> Past:
 
 
 def _of_result(directory: Path, result: Result) -> Past:
-    repeat, search = result.repeat, result.search
+    repeat, search, tuning = result.repeat, result.search, result.tuning
     headline = HEADLINES.get(result.scenario)
     same = headline is not None and headline.key == result.metric.name
     label = headline.label if headline and same else result.metric.name.replace("_", " ")
@@ -169,6 +169,10 @@ def _of_result(directory: Path, result: Result) -> Past:
         tests = search.trials
         if search.highest_valid is not None:
             label, value, unit = "highest load", search.highest_valid, search.unit
+    if tuning is not None:
+        tests = tuning.trials
+        if tuning.bounds_a_load and tuning.reached is not None:
+            label, value, unit = "highest load", tuning.reached, tuning.unit
     return Past(
         directory=str(directory),
         date=result.started_at,

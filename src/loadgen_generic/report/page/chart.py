@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "CROSS",
     "DASHES",
     "HEIGHT",
     "PLAIN",
+    "SHAPES",
     "Chart",
     "Floats",
     "Line",
@@ -36,6 +38,17 @@ HEIGHT = 250
 COLOURS = 8
 # The first is solid. Lines are told apart by these as well as by their colours.
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [12, 4])
+# Points are told apart by these as well as by their colours; each is a path in a square of 2 x 2.
+SHAPES = (
+    "M1,0A1,1,0,1,1,-1,0A1,1,0,1,1,1,0Z",
+    "M-0.85,-0.85L0.85,-0.85L0.85,0.85L-0.85,0.85Z",
+    "M0,-1.2L1,0L0,1.2L-1,0Z",
+    "M0,-1.1L1.1,0.85L-1.1,0.85Z",
+    "M0,1.1L-1.1,-0.85L1.1,-0.85Z",
+    "M-0.5,-1L0.5,-1L1.1,0L0.5,1L-0.5,1L-1.1,0Z",
+)
+# As they are: a diagonal one.
+CROSS = "M-1,-0.6L-0.6,-1L0,-0.4L0.6,-1L1,-0.6L0.4,0L1,0.6L0.6,1L0,0.4L-0.6,1L-1,0.6L-0.4,0Z"
 _ROWS = 50
 _DIGITS = 5
 # Of each decade, where the axis has at most so many of them.
@@ -79,6 +92,7 @@ class Chart:
     caption: what is drawn, in sentences.
     spec: of one view, layered or not, whose width is that of its container.
     legend: the series that can be hidden: key in the data, label, style.
+    points: the series are points, told apart by shape, rather than lines.
     """
 
     identity: str
@@ -88,6 +102,7 @@ class Chart:
     spec: Spec
     table: Table
     legend: list[tuple[str, str, int]] = field(default_factory=list)
+    points: bool = False
 
 
 def colour(style: int) -> str:

@@ -9,6 +9,7 @@ from loadgen_generic.report.page.operators import operator_charts
 from loadgen_generic.report.page.percentiles import percentile_charts
 from loadgen_generic.report.page.phases import phase_charts
 from loadgen_generic.report.page.trials import trial_charts
+from loadgen_generic.report.page.tuning import tuning_charts
 from loadgen_generic.report.reading.figures import Figures
 
 __all__ = ["charts_of"]
@@ -16,8 +17,10 @@ __all__ = ["charts_of"]
 
 def charts_of(figures: Figures) -> tuple[list[Chart], list[str]]:
     """The charts, and a sentence for each that one would expect and that is not there."""
+    tuned, unknown = tuning_charts(figures)
     trials, lost = trial_charts(figures)
     charts = [
+        *tuned,
         *trials,
         *latency_charts(figures),
         *percentile_charts(figures),
@@ -26,4 +29,4 @@ def charts_of(figures: Figures) -> tuple[list[Chart], list[str]]:
         *phase_charts(figures),
         *operator_charts(figures),
     ]
-    return charts, [*figures.missing, *lost]
+    return charts, [*figures.missing, *unknown, *lost]

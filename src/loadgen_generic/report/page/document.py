@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
 from loadgen_generic.report.page.bundle import vega_script
-from loadgen_generic.report.page.chart import DASHES, Chart, colour
+from loadgen_generic.report.page.chart import DASHES, SHAPES, Chart, colour
 from loadgen_generic.report.page.charts import charts_of
 from loadgen_generic.report.page.markup import (
     asset,
@@ -20,6 +21,7 @@ from loadgen_generic.report.page.markup import (
 from loadgen_generic.report.page.particulars import glossary, particulars
 from loadgen_generic.report.page.summary import cards, doubts, next_step, verdict
 from loadgen_generic.report.page.theme import CONFIG
+from loadgen_generic.report.page.tuning import TUNING, candidates
 from loadgen_generic.report.reading.figures import Figures
 from loadgen_generic.results.result import write_text
 
@@ -67,6 +69,9 @@ def _document(figures: Figures, charts: list[Chart], missing: list[str]) -> str:
 def _header(name: str, figures: Figures, charts: list[Chart]) -> str:
     links = [("#summary", "Summary")]
     links += [(f"#{_anchor(group)}", group) for group, _ in groupby(charts, lambda c: c.group)]
+    if figures.result is not None and figures.result.tuning is not None:
+        after = 2 if charts and charts[0].group == TUNING else 1
+        links.insert(after, ("#candidates", "Candidates"))
     links += [("#particulars", "Particulars"), ("#glossary", "Glossary")]
     menu = "".join(element("a", text(label), href=target) for target, label in links)
     toggle = element("button", "Dark theme", type="button", id="theme", aria_pressed="false")
@@ -84,14 +89,22 @@ def _main(figures: Figures, charts: list[Chart], missing: list[str]) -> str:
         doubts(figures),
         _part("summary", "Summary", cards(figures)),
     ]
-    for group, members in groupby(charts, lambda chart: chart.group):
-        drawn = "".join(map(_figure, members))
-        parts.append(_part(_anchor(group), group, element("div", drawn, class_="charts")))
+    tuned = [chart for chart in charts if chart.group == TUNING]
+    parts += _groups(tuned)
+    if listed := candidates(figures):
+        parts.append(_part("candidates", "Candidates", listed))
+    parts += _groups(charts[len(tuned) :])
     if missing:
         parts.append(_part("missing", "What is not shown", items(missing)))
     parts.append(_part("particulars", "Particulars", particulars(figures)))
     parts.append(_part("glossary", "Glossary", glossary()))
     return "".join(parts)
+
+
+def _groups(charts: list[Chart]) -> Iterator[str]:
+    for group, members in groupby(charts, lambda chart: chart.group):
+        drawn = "".join(map(_figure, members))
+        yield _part(_anchor(group), group, element("div", drawn, class_="charts"))
 
 
 def _part(identity: str, title: str, content: str) -> str:
@@ -134,7 +147,7 @@ def _legend(chart: Chart) -> str:
     buttons = "".join(
         element(
             "button",
-            _swatch(style) + text(label),
+            (_symbol(style) if chart.points else _swatch(style)) + text(label),
             type="button",
             aria_pressed="true",
             data_series=key,
@@ -152,6 +165,14 @@ def _swatch(style: int) -> str:
         f'stroke-width="3" stroke-dasharray="{dash}"/>'
     )
     return f'<svg width="{_SWATCH}" height="12" aria-hidden="true">{line}</svg>'
+
+
+def _symbol(style: int) -> str:
+    """A point, as it is drawn."""
+    shape = f'<path d="{SHAPES[style % len(SHAPES)]}" fill="{colour(style)}"/>'
+    return (
+        f'<svg width="12" height="12" viewBox="-1.2 -1.2 2.4 2.4" aria-hidden="true">{shape}</svg>'
+    )
 
 
 def _footer(figures: Figures) -> str:

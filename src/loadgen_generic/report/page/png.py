@@ -49,7 +49,9 @@ def write_png(figures: Figures, path: Path) -> None:
         "config": {**CONFIG, "background": "var(--surface)"},
         "padding": 16,
         # Each chart has colours of its own, under the same keys.
-        "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}},
+        "resolve": {
+            "scale": {"color": "independent", "strokeDash": "independent", "shape": "independent"}
+        },
         "spacing": 36,
     }
     resolved = _VARIABLE.sub(lambda found: colours[found.group(1)], json.dumps(spec))
@@ -81,17 +83,17 @@ def _still(chart: Chart) -> Spec:
 
 def _name(encoding: dict[str, Any], chart: Chart) -> None:
     labels = json.dumps({key: label for key, label, _ in chart.legend})
-    legend = {
+    legend: Spec = {
         "title": None,
         "orient": "bottom",
         "columns": 6,
         "labelColor": "var(--text)",
         "labelExpr": f"{labels}[datum.label]",
-        "symbolType": "stroke",
-        "symbolSize": 400,
         "labelFontSize": 12,
     }
-    for channel in ("color", "strokeDash"):
+    if not chart.points:
+        legend |= {"symbolType": "stroke", "symbolSize": 400}
+    for channel in ("color", "strokeDash", "shape"):
         if channel in encoding:
             encoding[channel]["legend"] = legend
 

@@ -15,6 +15,7 @@ from loadgen_generic.report.devices import (
 from loadgen_generic.report.page.markup import element, facts, items, prose, text
 from loadgen_generic.report.page.scale import amount
 from loadgen_generic.report.reading.figures import Figures
+from loadgen_generic.report.tuning import tuning_rows
 from loadgen_generic.results.detail_log import ACCURACY_MODE, HEADLINES
 from loadgen_generic.results.doubts import process_in_words
 from loadgen_generic.results.result import Result
@@ -61,6 +62,8 @@ def verdict(figures: Figures) -> str:
     )
     if figures.result is not None and (words := computed_on(figures.result)):
         inner += element("p", text(f"Computed on {words}"), id="computed-on")
+    if figures.result is not None and figures.result.tuning is not None:
+        inner += element("p", prose(figures.result.tuning.sentence), id="tuned", class_="sentence")
     inner += element("p", prose(figures.verdict), class_="sentence")
     if figures.valid is False and len(figures.reasons) > 1:
         inner += element("h3", "Why it is not valid") + items(figures.reasons)
@@ -115,13 +118,17 @@ def _of_several(figures: Figures) -> str:
 
 
 def next_step(figures: Figures) -> str:
-    """The command to try next, and one that repeats the answer of a search."""
+    """The command to try next, and those that repeat the answer of a search."""
     commands = []
     if figures.next_command:
         commands.append(("Try next", figures.next_command))
     search = figures.result.search if figures.result else None
     if search is not None and search.command:
         commands.append(("Run the answer of the search again", search.command))
+    tuning = figures.result.tuning if figures.result else None
+    if tuning is not None:
+        commands.append(("Run the winner again", tuning.command))
+        commands.append(("Run the winner again through CM", tuning.cm_command))
     return "".join(_command(f"command-{i}", *each) for i, each in enumerate(commands))
 
 
@@ -150,6 +157,9 @@ def doubts(figures: Figures) -> str:
 def cards(figures: Figures) -> str:
     """Blocks of facts."""
     blocks = []
+    if figures.result is not None and (tuning := figures.result.tuning) is not None:
+        rows = [*tuning_rows(tuning), ("options of the winner", tuning.config_file)]
+        blocks.append(_card("Tuning", facts([*rows, ("all trials", tuning.file)])))
     names = [name for name in _PERCENTILES if name in figures.latency_ns]
     if names:
         inner = facts(

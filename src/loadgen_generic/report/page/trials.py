@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from loadgen_generic.report.page.chart import (
+    CROSS,
     Chart,
     Spec,
     axis,
@@ -233,7 +234,7 @@ def _by_outcome() -> Spec:
         "shape": {
             "field": "outcome",
             "legend": None,
-            "scale": {"domain": domain, "range": ["circle", _CROSS]},
+            "scale": {"domain": domain, "range": ["circle", CROSS]},
         },
         "color": {
             "field": "outcome",
@@ -241,10 +242,6 @@ def _by_outcome() -> Spec:
             "scale": {"domain": domain, "range": [colour(0), "var(--bad)"]},
         },
     }
-
-
-# A diagonal cross in the square from -1 to 1.
-_CROSS = "M-1,-0.6L-0.6,-1L0,-0.4L0.6,-1L1,-0.6L0.4,0L1,0.6L0.6,1L0,0.4L-0.6,1L-1,0.6L-0.4,0Z"
 
 
 def _table(runs: list[dict[str, Any]], varied: tuple[str, str], percentile: str) -> Any:

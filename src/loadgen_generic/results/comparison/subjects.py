@@ -49,10 +49,10 @@ class Subject:
     @property
     def measure(self) -> Measure:
         """What decides whether it is fast."""
-        search = self.result.search
-        if search is not None and search.layout is None:
+        load = self._highest_load()
+        if load is not None:
             return Measure(
-                name="highest load within the bound", unit=search.unit, higher_is_better=True
+                name="highest load within the bound", unit=load[1], higher_is_better=True
             )
         if self.result.scenario == "Server":
             return Measure(name=f"latency {self._percentile()}", unit="ns", higher_is_better=False)
@@ -64,9 +64,9 @@ class Subject:
     @property
     def values(self) -> list[float]:
         """Of the measure, one for each run; without those that measured nothing."""
-        search, repeat = self.result.search, self.result.repeat
-        if search is not None and search.layout is None:
-            found = [search.highest_valid or 0.0]
+        load, repeat = self._highest_load(), self.result.repeat
+        if load is not None:
+            found = [load[0]]
         elif self.result.scenario == "Server":
             found = self.latencies(self._percentile())
         else:
@@ -77,6 +77,15 @@ class Subject:
         """One for each run, in ns; empty if a run does not have it."""
         found = [run.latency_ns.get(percentile, 0) for run in self.runs]
         return [float(value) for value in found] if all(found) else []
+
+    def _highest_load(self) -> tuple[float, str] | None:
+        """Value, 0 if none passed, and unit, where the highest load was searched for."""
+        search, tuning = self.result.search, self.result.tuning
+        if search is not None and search.layout is None:
+            return search.highest_valid or 0.0, search.unit
+        if tuning is not None and tuning.bounds_a_load:
+            return tuning.reached or 0.0, tuning.unit
+        return None
 
     def _percentile(self) -> str:
         """LoadGen bounds it in Server."""
