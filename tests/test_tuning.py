@@ -198,3 +198,16 @@ def test_no_candidate_beats_one_on_the_front(world: World) -> None:
                 continue
             faster = other.value > each.value
             assert not (faster and (other.max_abs_error or 0) <= (each.max_abs_error or 0))
+
+
+@pytest.mark.slow
+def test_a_family_whose_automatic_layout_was_bad_gets_a_second_chance(world: World) -> None:
+    def speed(family: str, workers: int, threads: int, batch: int) -> float:
+        if family == "openvino bfloat16" and batch == 16:
+            return 100.0
+        return {"openvino bfloat16": 3000.0}.get(family, 1000.0) + batch
+
+    world.speed = speed
+    world.auto = {"openvino float32": (2, 1, 32)}
+    best = winner(tuned(world))
+    assert best.family == "openvino bfloat16"

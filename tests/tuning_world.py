@@ -55,6 +55,7 @@ class World:
     accuracy: top-1 of families on labels.
     noise: relative deviation of one measurement.
     disturbed: whether others are at work.
+    auto: workers, threads and batch that are chosen automatically in a family.
     """
 
     directory: Path
@@ -65,6 +66,7 @@ class World:
     accuracy: Mapping[str, float] = field(default_factory=dict)
     noise: float = 0.0
     disturbed: bool = False
+    auto: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -120,7 +122,7 @@ class World:
         config = attempt.config
         family = self._family(config)
         auto = config.runner == "auto"
-        workers, threads, batch = _AUTO
+        workers, threads, batch = self.auto.get(family, _AUTO)
         if not auto:
             workers, threads = config.concurrency or 1, config.intra_op_threads or 1
             batch = config.batch_size or 1

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from loadgen_generic.campaigns.tuning.finals import still_in
-from loadgen_generic.campaigns.tuning.proposing import LEFT_BEHIND
 from loadgen_generic.campaigns.tuning.runs import Runs
 from loadgen_generic.campaigns.tuning.setting import Setting
 from loadgen_generic.campaigns.tuning.story import Story
@@ -78,7 +77,7 @@ def _why(story: Story, each: Tried) -> str:
         screens = [s for f in story.right if (s := story.screen(f.name)) is not None]
         top, value = story.ranked(screens)[0], story.value(each)
         share = story.times(value or 0.0, story.value(top) or 1.0)
-        if share < LEFT_BEHIND:
+        if story.left_behind(each.setting.family):
             return _left_behind(story, each, top, share)
     if any(entry.get("followed") is False for entry in each.entries):
         return "not among the best of the short trials"

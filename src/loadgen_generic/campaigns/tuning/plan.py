@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from loadgen_generic.campaigns.journal import Journal
@@ -167,11 +168,14 @@ class TuneSearch:
         step_s = story.usual_s("search") or story.usual_s("screen")
         if story.used_s + step_s + reserve_s(story) + _WAY * step_s > story.budget_s:
             return None
-        setting = proposer.next()
+        second = proposer.second_chance()
+        setting = second or proposer.next()
         if setting is None:
             return None
-        untried = Tried(0, setting)
-        return self._short(story, runs, untried, list(story.tried), "search")
+        attempt = self._short(story, runs, Tried(0, setting), list(story.tried), "search")
+        if second is not None and attempt is not None:
+            attempt = replace(attempt, about={**attempt.about, "second": True})
+        return attempt
 
     def _longer(
         self, journal: Journal, story: Story, proposer: Proposer, last: Tried

@@ -18,10 +18,8 @@ from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.rule import wish_of
 from loadgen_generic.tensors import SamplePlan
 
-__all__ = ["LEFT_BEHIND", "Proposer"]
+__all__ = ["Proposer"]
 
-# A family whose automatic layout is slower than this share of the best one's is not searched.
-LEFT_BEHIND = 0.7
 # The search is over when so many settings in a row brought less than the least gain.
 _PATIENCE, _LEAST_GAIN = 10, 1.01
 _MOST = 40
@@ -36,23 +34,33 @@ class Proposer:
 
     def __init__(self, study: Study[Setting], story: Story, runs: Runs) -> None:
         self._study, self._story = study, story
-        alive = [each for each in story.right if self._alive(each)]
-        self._spaces = {each.name: _space(story, runs, each) for each in alive}
+        ran = [each for each in story.right if story.ranked(story.of_family(each.name))]
+        self._ran = {each.name: _space(story, runs, each) for each in ran}
+        self._spaces = {n: space for n, space in self._ran.items() if not story.left_behind(n)}
         self._grammar = SettingGrammar(story.families, self._spaces)
 
-    def _alive(self, family: Family) -> bool:
-        story, screen, best = self._story, self._story.screen(family.name), self._story.best
-        if screen is None or best is None:
-            return False
-        value = story.value(screen)
-        screens = [story.screen(each.name) for each in story.right]
-        top = story.ranked([each for each in screens if each is not None])[0]
-        return value is not None and story.times(value, story.value(top) or value) >= LEFT_BEHIND
+    def second_chance(self) -> Setting | None:
+        """The best layout of all, for a family that is behind with its own: what was chosen
+        there in a moment may have been chosen badly."""
+        best = self._story.best
+        if best is None:
+            return None
+        for name in self._ran.keys() - self._spaces.keys():
+            of_family = self._story.of_family(name)
+            layout = best.setting.layout
+            if layout.runner not in self._ran[name].runners:
+                layout = next(self._ran[name].by_rule(layout.batch_size))
+            choices = ((c.option, c.values[0]) for c in self._story.families[name].choices)
+            setting = Setting(name, layout, tuple(choices))
+            given = any(each.of("search") for each in of_family)
+            if not given and setting not in {each.setting for each in of_family}:
+                return setting
+        return None
 
     def next(self) -> Setting | None:
         """The setting to try next; None when no more is worth it."""
         story, study, grammar = self._story, self._study, self._grammar
-        searched = [each for each in story.tried if each.of("search")]
+        searched = [e for e in story.tried if e.of("search") and not e.second_chance]
         if len(searched) >= _MOST or _idle(story) >= _PATIENCE:
             return None
         tried = {each.setting for each in story.tried}
@@ -126,7 +134,7 @@ def _idle(story: Story) -> int:
         value = story.value(each)
         if value is not None and (best is None or story.times(value, best) >= _LEAST_GAIN):
             best, idle = value, 0
-        elif each.of("search"):
+        elif each.of("search") and not each.second_chance:
             idle += 1
     return idle
 

@@ -19,6 +19,8 @@ from loadgen_generic.results.tuning import LeftOut
 __all__ = ["DEFAULT_BUDGET_SEC", "Story"]
 
 DEFAULT_BUDGET_SEC = 600.0
+# A family that reaches less than this share of the best is not searched.
+_LEFT_BEHIND = 0.7
 # The share of the reference's hits that a candidate has to reach, as in MLPerf's closed division.
 _LEAST_ACCURACY = 0.99
 
@@ -101,6 +103,18 @@ class Story:
         """The setting that was chosen automatically in a family."""
         found = self.of_family(name)
         return next((each for each in found if each.of("screen")), None)
+
+    def left_behind(self, name: str) -> bool:
+        """Whether a family is too slow to search it, by its best setting before the search."""
+        own = self.ranked([each for each in self.of_family(name) if self._first(each)])
+        every = self.ranked([each for each in self.tried if each.of("screen")])
+        top = self.value(every[0]) if every else None
+        value = self.value(own[0]) if own else None
+        return value is None or top is None or self.times(value, top) < _LEFT_BEHIND
+
+    def _first(self, each: Tried) -> bool:
+        """Whether it is the automatic layout of a family, or its second chance."""
+        return bool(each.of("screen")) or each.second_chance
 
     def facts(self, name: str) -> Facts:
         screen = self.screen(name)

@@ -35,6 +35,11 @@ class Tried:
         ran = [each for each in self.entries if not each.get("broken")]
         return "" if ran else str(self.entries[-1]["why"])
 
+    @property
+    def second_chance(self) -> bool:
+        """Tried since its family was behind with its automatic layout."""
+        return any(each.get("second") for each in self.entries)
+
     def of(self, *phases: str) -> list[Entry]:
         return [each for each in self.entries if each["phase"] in phases]
 
