@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 # `make venv EP=openvino` (or cuda, or tensorrt) makes .venv-openvino, for the ONNX Runtime that has
 # this provider: its packages exclude one another. `--ep` finds it.
-EPS := openvino cuda tensorrt
+# .venv-serve has what `loadgen-generic serve` needs, of which the same is true.
+EPS := openvino cuda tensorrt serve
 # The newest CUDA that the driver runs, unless given; 13 where there is no driver.
 CUDA ?= $(or $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA [A-Za-z ]*Version: *\([0-9]*\).*/\1/p'),13)
 BIN := $(CURDIR)/$(VENV)/bin
@@ -42,7 +43,12 @@ ifeq ($(filter $(EP),$(EPS)),)
 $(error EP=$(EP): there is no environment of this name; it is one of $(EPS))
 endif
 EXTRA := $(EP)
-ifneq ($(EP),openvino)
+CONSTRAINTS := constraints.txt
+ifeq ($(EP),serve)
+CONSTRAINTS := constraints-serve.txt
+EXTRA := cpu,serve
+endif
+ifneq ($(filter $(EP),cuda tensorrt),)
 MAJOR := $(firstword $(subst ., ,$(CUDA)))
 ifneq ($(filter $(MAJOR),8 9 10 11),)
 $(error CUDA $(CUDA): onnxruntime-gpu needs 12 or newer; update the driver)
@@ -54,10 +60,10 @@ WATCH := nvidia-ml-py
 endif
 venv: $(VENV)-$(EP)/.installed-$(EXTRA)
 
-$(VENV)-$(EP)/.installed-$(EXTRA): pyproject.toml constraints.txt
+$(VENV)-$(EP)/.installed-$(EXTRA): pyproject.toml $(CONSTRAINTS)
 	@test -x "$(VENV)-$(EP)/bin/python" || $(PYTHON) -m venv $(VENV)-$(EP)
 	@echo "installing loadgen-generic[$(EXTRA)] into $(VENV)-$(EP) ..."
-	@"$(VENV)-$(EP)/bin/python" -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[$(EXTRA),images]"
+	@"$(VENV)-$(EP)/bin/python" -m pip install -q --disable-pip-version-check -c $(CONSTRAINTS) -e ".[$(EXTRA),images]"
 	@test -z "$(WATCH)" -o ! -x "$(BIN)/python" || "$(BIN)/python" -m pip install -q --disable-pip-version-check -c constraints.txt $(WATCH)
 	@rm -f $(VENV)-$(EP)/.installed-*
 	@touch $@

@@ -10,7 +10,7 @@ does not hold.
                  winner of ResNet-50
   over-float32   tune's winner and the grid's best float32: at least 1.9 (ResNet-50, bfloat16)
   time           of tune's command: at most a quarter of the grid's, or ten minutes (ResNet-50)
-  twice          (--twice) how far two searches' own figures lie apart: at most the stated noise;
+  twice          (--twice) how far two searches' own figures lie apart: at most the stated spread;
                  twice-gain shows the same of what they gained over the default
   busy, warned   (--busy) the winner of a search beside a busy core, rerun in quiet: at least 0.95
                  of the quiet search's winner; and that search warned

@@ -111,7 +111,7 @@ class Study:
         if "again" in asked:
             again = f"{name}/tune/again"
             apart = Figure(again, "apart")
-            yield Row(f"{name}/twice", apart, (), "apart", "value", self._noise())
+            yield Row(f"{name}/twice", apart, (), "apart", "value", self._spread())
             yield Row(f"{name}/twice-gain", Figure(again, "gains_apart"), (), "apart", "value")
         if "busy" in asked:
             busy = Figure(self.final("tuned-busy"), figure)
@@ -158,7 +158,7 @@ class Study:
         value = format_measured(winner["value"], unit) if winner["value"] else "no value"
         return (
             f"tune, {kind}: {found.seconds:.0f} s, {winner['family']}: {winner['words']}: {value}, "
-            f"noise {100 * found.answer['noise']:.1f} %, "
+            f"noise {100 * found.answer['noise']:.1f} %, spread {100 * found.answer['spread']:.1f} %, "
             f"spread {100 * found.answer['spread']:.1f} %, {found.warnings} warning(s)"
         )
 
@@ -215,10 +215,10 @@ class Study:
                 known[self.final(final)] = Record(unavailable=self.failed[kind])
         return known
 
-    def _noise(self) -> float | None:
+    def _spread(self) -> float | None:
         """By which two searches' figures may lie apart: the larger of what they state."""
         both = [self.searches[kind] for kind in ("quiet", "again") if kind in self.searches]
-        return max(found.answer["noise"] for found in both) if len(both) == 2 else None
+        return max(found.answer["spread"] for found in both) if len(both) == 2 else None
 
     def _tell(self, what: str) -> None:
         print(f"{self.case.name}: {what}", file=sys.stderr, flush=True)

@@ -102,6 +102,39 @@ def test_without_timing_the_first_query_is_noted(tmp_path: Path) -> None:
     reader.close()
 
 
+@given(
+    every=st.integers(0, 5),
+    per_query=st.integers(1, 4),
+    queries=st.integers(0, 30),
+    size=st.integers(1, 4),
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_one_after_another_a_query_begins_when_the_one_before_it_is_answered(
+    tmp_path: Path, every: int, per_query: int, queries: int, size: int
+) -> None:
+    pulse = Pulse(tmp_path / "p", every, per_query, lambda: 0, in_turn=True)
+    reader = PulseReader(tmp_path / "p")
+    assert pulse.issue(ignore, several_at_once=False) is ignore, "the issue costs nothing"
+    answered, look = 0, pulse.first_look
+    assert reader.begin_ns() == 0
+    for query in range(queries):
+        while answered < (query + 1) * per_query:  # batches of a query
+            batch = min(size, (query + 1) * per_query - answered)
+            answered += batch
+            if answered >= look:
+                look = pulse.look(answered, batch)
+    rows = reader.fetch()
+    timed = [n for n in range(1, queries) if every and n % every == 0]
+    assert [row[0] for row in rows] == timed
+    assert (reader.begin_ns() > 0) == (queries > 0)
+    for _, issued_ns, latency_ns, waiting, batch in rows:
+        assert latency_ns > 0
+        assert issued_ns > reader.begin_ns()
+        assert waiting == per_query
+        assert batch <= size
+    reader.close()
+
+
 @given(bursts=st.lists(st.integers(0, 20_000), min_size=1, max_size=4))
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=10

@@ -50,7 +50,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     from loadgen_generic.answers.logged import answers_as_bytes
     from loadgen_generic.assembly import Assembly
     from loadgen_generic.conditions import read_conditions
-    from loadgen_generic.config import BenchmarkConfig
+    from loadgen_generic.config import ONE_AT_A_TIME, BenchmarkConfig
     from loadgen_generic.feed import settle_feed
     from loadgen_generic.machine import (
         available_cores,
@@ -187,7 +187,8 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     pulse = None
     if config.telemetry == "on":
         known = estimate is not None or config.loadgen_expected_qps is not None
-        pulse = _pulse(run_dir, settings, known, progress)
+        in_turn = layout.runner == "inline" and settings.scenario in ONE_AT_A_TIME
+        pulse = _pulse(run_dir, settings, known, progress, in_turn)
     before = asdict(read_conditions())
     progress.enter(Phase.TESTING)
     loadgen.run_test(
@@ -212,7 +213,9 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
         pass_with_profile(profiler, samples, layout.batch_size, file, progress.beat, tell)
 
 
-def _pulse(run_dir: Path, settings: TestSettings, speed_known: bool, progress: Progress) -> Pulse:
+def _pulse(
+    run_dir: Path, settings: TestSettings, speed_known: bool, progress: Progress, in_turn: bool
+) -> Pulse:
     """Who times queries: none in Offline, which has one, and where only answers count."""
     rate, every = settings.target_qps, 0
     if settings.scenario != "Server":
@@ -221,7 +224,9 @@ def _pulse(run_dir: Path, settings: TestSettings, speed_known: bool, progress: P
         known = speed_known or settings.scenario == "Server"
         queries = max(settings.min_query_count, rate * settings.min_duration_ms / 1000)
         every = how_often(rate if known else None, queries)
-    return Pulse(run_dir / PULSE_FILE, every, settings.samples_per_query, progress.answered)
+    return Pulse(
+        run_dir / PULSE_FILE, every, settings.samples_per_query, progress.answered, in_turn
+    )
 
 
 def main() -> None:

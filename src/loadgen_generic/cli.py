@@ -16,6 +16,7 @@ from loadgen_generic.commands import (
     add_doctor,
     add_list,
     add_report,
+    add_serve,
     add_submission,
     add_tune,
 )
@@ -79,6 +80,7 @@ def _parser() -> Parser:
     add_compliance(commands)
     add_submission(commands)
     add_doctor(commands)
+    add_serve(commands)
     return parser
 
 

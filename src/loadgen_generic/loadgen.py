@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import gc
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -139,6 +140,13 @@ def _watched(pulse: Pulse | None) -> tuple[Mapping[int, object], Callable[[Seque
     return ({}, lambda ids: None) if pulse is None else (pulse.due, pulse.saw)
 
 
+def _in_turn(pulse: Pulse | None) -> tuple[int, Callable[[int, int], int]]:
+    """When to look at the clock first, by the samples answered, and whom to call then."""
+    if pulse is None:
+        return sys.maxsize, lambda answered, batch: sys.maxsize
+    return pulse.first_look, pulse.look
+
+
 def _completer(progress: Progress, pulse: Pulse | None) -> Complete:
     """One worker's way to tell LoadGen, with response objects that are reused.
 
@@ -155,9 +163,10 @@ def _completer(progress: Progress, pulse: Pulse | None) -> Complete:
     answered = 0
     done = lg.QuerySamplesComplete
     due, saw = _watched(pulse)
+    next_look, look = _in_turn(pulse)
 
     def complete(ids: Sequence[int], outputs: Callable[[], Sequence[Array]]) -> None:
-        nonlocal answered
+        nonlocal answered, next_look
         if due:
             saw(ids)
         count = len(ids)
@@ -172,6 +181,8 @@ def _completer(progress: Progress, pulse: Pulse | None) -> Complete:
             done(pooled)
         answered += count
         words[position] = answered
+        if answered >= next_look:
+            next_look = look(answered, count)
 
     return complete
 

@@ -2,7 +2,9 @@
 
 LoadGen keeps single latencies nowhere but in its trace, which costs a microsecond a sample. Here
 the queries between two timed ones cost a countdown at the issue and the test of an empty dict at
-the completion. What is timed goes through a ring in a file that both processes map, so that
+the completion. Where one worker answers one query after another, they cost a comparison at the
+completion alone: a query begins when the one before it is answered, and that is as exact, since
+LoadGen takes a microsecond between them. What is timed goes through a ring in a file that both processes map, so that
 fetching it costs the measured process nothing.
 
 Times are those of ``time.perf_counter_ns``, one clock for all processes of a system: on Linux
@@ -18,6 +20,7 @@ from __future__ import annotations
 import math
 import mmap
 import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +36,7 @@ _ROW = struct.Struct("=5q")
 _CAPACITY = 8192
 _ROWS_PER_SEC = 200
 _MOST_ROWS = 50_000
+_NEVER = sys.maxsize
 
 Row = tuple[int, int, int, int, int]
 Issue = Callable[[Sequence[int], Sequence[int]], None]
@@ -59,13 +63,21 @@ class Pulse:
             noted.
         per_query: samples in a query.
         answered: gives how many samples of the test are answered.
+        in_turn: one worker answers one query after another.
 
     Attributes:
         due: timed queries under way, by the ids of their samples. Whoever completes samples
             looks whether it is empty, which is all that it costs most queries.
     """
 
-    def __init__(self, path: Path, every: int, per_query: int, answered: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        every: int,
+        per_query: int,
+        answered: Callable[[], int],
+        in_turn: bool = False,
+    ) -> None:
         path.write_bytes(bytes(_HEADER + _CAPACITY * _ROW.size))
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), 0)
@@ -77,6 +89,37 @@ class Pulse:
         self._lock = threading.Lock()
         # Issued at, number, samples waiting, samples left: shared by all ids of a query.
         self.due: dict[int, list[int]] = {}
+        self._in_turn = in_turn
+        self._since = 0  # when the timed query began, in turn; 0 if none is timed
+
+    @property
+    def first_look(self) -> int:
+        """After how many answered samples to call :meth:`look` first."""
+        return self._per_query if self._in_turn else _NEVER
+
+    def look(self, answered: int, batch: int) -> int:
+        """A query was answered, in turn; gives after how many samples to look again.
+
+        Args:
+            answered: samples, those of this query included.
+            batch: of which so many were answered together at the end.
+        """
+        now = time.perf_counter_ns()
+        query = answered // self._per_query - 1
+        if self._since:
+            took = now - self._since
+            if not self._written:
+                self._words[2] -= took  # until now it was when the first query was answered
+            self._write(query, self._since, took, self._per_query, batch)
+            self._since = 0
+        elif not self._words[2]:
+            self._words[2] = now
+        if not self._every:
+            return _NEVER
+        if (query + 1) % self._every == 0:
+            self._since = now
+            return answered + self._per_query
+        return (query // self._every + 1) * self._every * self._per_query
 
     def issue(self, inner: Issue, several_at_once: bool) -> Issue:
         """LoadGen's way to the runner.
@@ -84,6 +127,8 @@ class Pulse:
         Args:
             several_at_once: whether LoadGen may hand over several queries, of one sample each.
         """
+        if self._in_turn:
+            return inner
         if not self._every:
             return self._only_the_first(inner)
         if several_at_once:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from command import Command, Outcome
+from fragile_models import fragile_mlp
 
 from loadgen_generic.environments import known
 from loadgen_generic.results.result import OutputComparison
@@ -213,6 +214,28 @@ def test_the_reference_does_not_run_on_openvino(
 
 def test_version_of_openvino_is_stated(vino: Callable[..., Outcome]) -> None:
     assert re.match(r"20\d\d\.\d", vino().effective["openvino_version"])
+
+
+def test_tune_refuses_a_bfloat16_that_breaks_the_model(
+    vino: Callable[..., Outcome], command: Command, environments: Path, tmp_path: Path
+) -> None:
+    """A network with a large dynamic range, then a subtraction."""
+    if not has_bfloat16(vino):
+        pytest.skip("the processor has no bfloat16")
+    model = tmp_path / "fragile.onnx"
+    model.write_bytes(fragile_mlp())
+    places = {"LOADGEN_GENERIC_ENVIRONMENTS": str(environments)}
+    outcome = Command(command.directory, {**command.environ, **places})(
+        "tune", model, budget="20s", loadgen_duration_sec=1, output_dir="tuned", json=True
+    )
+    assert outcome.code == 0, outcome.stderr
+    answer = json.loads(outcome.stdout)["answer"]
+    (refused,) = (each for each in answer["candidates"] if each["stage"] == "refused")
+    assert refused["family"] == "openvino bfloat16"
+    assert "samples differ" in refused["why"]
+    assert refused["max_abs_error"] > 0.05
+    winner = next(each for each in answer["candidates"] if each["number"] == answer["winner"])
+    assert winner["family"] in ("cpu float32", "openvino float32")
 
 
 def test_the_benchmark_against_openvino_itself(environments: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ interpreter is started, and ONNX Runtime is not imported.
 
 from __future__ import annotations
 
-from loadgen_generic.environments.choosing import for_provider, known
+from loadgen_generic.environments.choosing import for_provider, how_to_make, known, named
 from loadgen_generic.environments.reading import NEEDED, Environment, here
 
-__all__ = ["NEEDED", "Environment", "for_provider", "here", "known"]
+__all__ = ["NEEDED", "Environment", "for_provider", "here", "how_to_make", "known", "named"]

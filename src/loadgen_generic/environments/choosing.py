@@ -13,7 +13,7 @@ from loadgen_generic.errors import RunError
 from loadgen_generic.provider_facts import PROVIDERS, ProviderFacts, facts_of
 from loadgen_generic.rundir import cache_dir
 
-__all__ = ["for_provider", "known"]
+__all__ = ["for_provider", "how_to_make", "known", "named"]
 
 _VARIABLE = "LOADGEN_GENERIC_ENVIRONMENTS"
 _OLDEST = (3, 10)
@@ -26,7 +26,7 @@ _LOOK = "import importlib.util as u, sys; print(*(m for m in sys.argv[1:] if not
 def known() -> list[Environment]:
     """This interpreter's environment, and the others that were found, one of each name."""
     names = dict.fromkeys(facts.extra for facts in PROVIDERS)
-    found = (_named(name) for name in names)
+    found = (named(name) for name in names)
     return [here(), *(environment for environment in found if environment is not None)]
 
 
@@ -46,7 +46,7 @@ def for_provider(provider: str, allow_fallback: bool = False) -> Environment:
         return own
     without = []
     for name in _names(facts):
-        environment = _named(name)
+        environment = named(name)
         if environment is None:
             continue
         if environment.has(provider):
@@ -65,7 +65,8 @@ def _names(facts: ProviderFacts) -> list[str]:
     return list(dict.fromkeys([facts.extra, *alike])) if facts.package else []
 
 
-def _named(name: str) -> Environment | None:
+def named(name: str) -> Environment | None:
+    """The environment of a name; None where there is none."""
     for directory in _places(name):
         environment = read(directory, name)
         if environment is not None:
@@ -153,18 +154,19 @@ def _not_found(
     return (
         f"--ep {provider} is in the package {package}, and {own.python} has {own.described()}"
         f"{others}. The packages of ONNX Runtime overwrite each other, so give it an environment of "
-        f"its own: {_remedy(facts, package)}"
+        f"its own: {how_to_make(facts.extra, package)}"
     )
 
 
-def _remedy(facts: ProviderFacts, package: str) -> str:
+def how_to_make(name: str, packages: str) -> str:
+    """What to type for an environment of this name, with these packages and the harness's own."""
     if _in_checkout():
-        return f"make venv EP={facts.extra} (in {_CHECKOUT})"
+        return f"make venv EP={name} (in {_CHECKOUT})"
     chosen = os.environ.get(_VARIABLE)
     base = Path(chosen).expanduser() if chosen else cache_dir() / "environments"
-    directory = base / facts.extra
+    directory = base / name
     python = directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     return (
         f"{sys.executable} -m venv {directory}, then "
-        f"{python} -m pip install {package} {' '.join(NEEDED)}"
+        f"{python} -m pip install {packages} {' '.join(NEEDED)}"
     )

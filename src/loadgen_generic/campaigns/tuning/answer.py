@@ -8,7 +8,7 @@ from typing import Any
 from loadgen_generic.campaigns.journal import Journal
 from loadgen_generic.campaigns.pasting import cm_command
 from loadgen_generic.campaigns.strategy import Answer
-from loadgen_generic.campaigns.tuning.candidates import candidates, short_words
+from loadgen_generic.campaigns.tuning.candidates import candidates
 from loadgen_generic.campaigns.tuning.finals import Verdict, decide
 from loadgen_generic.campaigns.tuning.objective import Objective
 from loadgen_generic.campaigns.tuning.runs import Runs, lasting
@@ -147,7 +147,7 @@ def _sentence(story: Story, verdict: Verdict, default: Tried) -> str:
             f"The default is as good as any of {tried}: {reached}; the fastest other was "
             f"{_percent(verdict.gain)} ahead, which is within the noise of {noise}."
         )
-    words = f"{story.families[winner.setting.family].name}, {short_words(winner.setting)}"
+    words = f"{story.families[winner.setting.family].name}, {winner.setting.words()}"
     if verdict.gain is None:
         return f"{words} is the fastest of {tried}: {reached}; the default has no valid result."
     return (

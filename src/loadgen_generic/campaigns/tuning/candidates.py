@@ -7,13 +7,12 @@ from typing import Any, Literal
 
 from loadgen_generic.campaigns.tuning.finals import still_in
 from loadgen_generic.campaigns.tuning.runs import Runs
-from loadgen_generic.campaigns.tuning.setting import Setting
 from loadgen_generic.campaigns.tuning.story import Story
 from loadgen_generic.campaigns.tuning.trial import Entry, Tried
 from loadgen_generic.results.tuning import TunedCandidate
 from loadgen_generic.wording import format_value
 
-__all__ = ["candidates", "short_words"]
+__all__ = ["candidates"]
 
 Stage = Literal["refused", "failed", "short", "longer", "final"]
 
@@ -35,7 +34,7 @@ def _timed(story: Story, runs: Runs, each: Tried) -> TunedCandidate:
         number=each.number,
         family=setting.family,
         settings={**family.options, **runs.model(family), **runs.of_setting(setting, threaded)},
-        words=short_words(setting),
+        words=setting.words(),
         stage=_stage(each),
         value=story.value(each),
         low=low,
@@ -152,9 +151,3 @@ def _on_front(story: Story, each: TunedCandidate, others: Sequence[TunedCandidat
 def _comparable(each: TunedCandidate) -> bool:
     right = each.verified is not False and each.stage not in ("refused", "failed")
     return right and bool(each.value)
-
-
-def short_words(setting: Setting) -> str:
-    """A setting without its family."""
-    more = "".join(f", {name.replace('_', ' ')} {value}" for name, value in setting.choices)
-    return f"{setting.layout}{more}"

@@ -40,6 +40,8 @@ __all__ = ["TuneSearch"]
 _MODELS, _STUDY = "models", "tune.db"
 # Trials of the way from the default to the winner, at most as many as there are choices.
 _WAY = 4
+# What is further behind the best in a short trial is not looked at longer.
+_WORTH_A_LOOK = 0.9
 
 
 class TuneSearch:
@@ -188,7 +190,10 @@ class TuneSearch:
         if longer is None:
             return None
         if "followed" not in entry:
-            entry["followed"] = proposer.promising(value)
+            best = story.best
+            top = story.value(best) if best is not None else None
+            near = top is None or story.times(value, top) >= _WORTH_A_LOOK
+            entry["followed"] = near and proposer.promising(value)
             journal.save()
         if not entry["followed"]:
             return None

@@ -11,6 +11,7 @@ from loadgen_generic.campaigns.grammar import LayoutGrammar
 from loadgen_generic.campaigns.space import Space
 from loadgen_generic.campaigns.tuning.family import Choice, Family
 from loadgen_generic.runners.layout import Layout
+from loadgen_generic.wording import format_value
 
 if TYPE_CHECKING:
     from loadgen_generic.campaigns.study import Choose
@@ -50,9 +51,13 @@ class Setting:
             options["intra_op_threads"] = layout.intra_op_threads
         return options | dict(self.choices)
 
+    def words(self) -> str:
+        """Without its family."""
+        chosen = (_in_words(option, value) for option, value in self.choices)
+        return ", ".join([str(self.layout), *filter(None, chosen)])
+
     def __str__(self) -> str:
-        more = "".join(f", {name.replace('_', ' ')} {value}" for name, value in self.choices)
-        return f"{self.family}: {self.layout}{more}"
+        return f"{self.family}: {self.words()}"
 
 
 class SettingGrammar:
@@ -116,6 +121,13 @@ class SettingGrammar:
                 options = [each.option for each in self._families[name].choices]
                 for values in product(*open_):
                     yield Setting(name, layout, tuple(zip(options, values, strict=True)))
+
+
+def _in_words(option: str, value: Any) -> str:
+    """A choice; empty for what a run does unasked."""
+    if option == "batch_timeout_us":
+        return f"waits {format_value(1000 * value, 'ns')}" if value else ""
+    return "" if value == "sequential" else f"{value} execution"
 
 
 def _matters(choice: Choice, layout: Layout) -> bool:
