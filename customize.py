@@ -35,6 +35,7 @@ MODEL_STUB = PREFIX + "ML_MODEL_STUB"
 MODEL_SOURCE = PREFIX + "CUSTOM_MODEL_SOURCE"
 BACKEND = PREFIX + "MLPERF_BACKEND"
 DEVICE = PREFIX + "MLPERF_DEVICE"
+HEADER = PREFIX + "MLPERF_HEADER"  # has secrets in it
 EXECUTION_MODE = PREFIX + "MLPERF_EXECUTION_MODE"
 RESULT = PREFIX + "MLPERF_RESULT_"
 INPUT_NAME = PREFIX + "ML_MODEL_INPUT_LAYER_NAME"
@@ -51,10 +52,9 @@ STARTED_IN = PREFIX + "TMP_CURRENT_PATH"
 SESSION = "loadgen_generic"
 REQUEST_VARIABLE = "LOADGEN_GENERIC_REQUEST"
 MAIN_VARIABLE = "LOADGEN_GENERIC_MAIN"
-
-PATH_FLAGS = ("modelpath", "output_dir", "dataset", "verify", "user_conf", "audit")
+PATH_FLAGS = ("modelpath", "output_dir", "dataset", "verify", "user_conf", "audit", "tls_ca")
+NO_MODEL = ("fake", "kserve")  # backends without a model here
 PLACEHOLDER = "given"  # stays in env of a value that a dependency's condition looks at
-
 SOURCES = Path(__file__).resolve().parent / "src"
 
 # What ends or changes the text of `export KEY="value"` (or `set KEY=value`).
@@ -90,7 +90,7 @@ def predeps(i: dict[str, Any]) -> dict[str, Any]:
     if "execmode" not in options and mode not in ("", meta["default_env"][EXECUTION_MODE]):
         options["execmode"] = mode
     backend = str(options.get("backend", "")).lower()
-    if "modelpath" not in options and backend != "fake" and not _names_model(current, given):
+    if "modelpath" not in options and backend not in NO_MODEL and not _names_model(current, given):
         return _error(meta["no_model"], 2)
 
     mapped = {key: current[key] for key in mapping.values() if key in current}
@@ -234,7 +234,7 @@ def _names_model(current: Values, given: Values) -> bool:
 
 
 def _is_unsafe(key: str, value: object) -> bool:
-    return not PLAIN_KEY.fullmatch(key) or bool(UNSAFE.search(str(value)))
+    return key == HEADER or not PLAIN_KEY.fullmatch(key) or bool(UNSAFE.search(str(value)))
 
 
 def _adjusted(given: Values) -> set[str]:
@@ -245,9 +245,9 @@ def _adjusted(given: Values) -> set[str]:
 
 def _look_for_packages(env: dict[str, Any], options: Values, given: Values, meta: Values) -> str:
     """Decide which packages CM has to see to; returns why no run is possible, or nothing."""
-    asked = dict.fromkeys(("allow_fallback", "dataset", "mode", "scenario"), "")
+    asked = dict.fromkeys(("allow_fallback", "backend", "dataset", "mode", "scenario"), "")
     asked.update({"cuda": env.get(PREFIX + "CUDA_VERSION", ""), "ep": "cpu", **options})
-    asked["provider"] = "" if env[BACKEND] == "fake" else asked["ep"]
+    asked["provider"] = "" if env[BACKEND] in NO_MODEL else asked["ep"]
     look = [str(env.get(PYTHON)), str(SOURCES / "find_packages.py")]
     question = json.dumps(asked, default=_text).encode()
     try:

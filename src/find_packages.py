@@ -1,8 +1,8 @@
 """Say as JSON what this Python lacks of what a run needs, without importing any of it.
 
 Standard input holds ``provider``, the execution provider, or nothing for a run without ONNX
-Runtime; ``allow_fallback``, ``dataset``, ``mode``, ``scenario`` and ``cuda``, the version that CM
-found. The answer:
+Runtime; ``allow_fallback``, ``backend``, ``dataset``, ``mode``, ``scenario`` and ``cuda``, the
+version that CM found. The answer:
 
 * ``missing``: names of packages;
 * ``install``: the extra whose ONNX Runtime package may be installed here, or ``none``;
@@ -54,6 +54,8 @@ def look_for_packages(asked, answer):
     sys.path[:] = [path for path in sys.path[1:] if path]
     modules = [*NEEDED.values(), "rich", "vl_convert"]
     modules += ["PIL"] * answer["images"] + ["optuna"] * answer["search"]
+    if str(asked["backend"]).strip().lower() == "kserve":
+        modules += ["tritonclient", "grpc"]
     answer["missing"] = [name for name in modules if not is_module(name)]
     provider = str(asked["provider"])
     if not provider:

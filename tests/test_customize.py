@@ -172,6 +172,7 @@ def test_paths_are_relative_to_where_cm_was_started() -> None:
         "dataset": "data",
         "user_conf": "my.conf",
         "audit": "audit.config",
+        "tls_ca": "ca.crt",
     }
     options = Run(modelpath="/abs/m.onnx", **given).options()
     assert options["modelpath"] == "/abs/m.onnx"
@@ -247,8 +248,12 @@ def test_no_model(model: str) -> None:
     assert "_demo" in answer["error"]
 
 
-def test_the_fake_backend_needs_no_model() -> None:
-    assert "model" not in Run({"CM_MODEL": ""}, backend="fake").options()
+@pytest.mark.parametrize("backend", ["fake", "kserve"])
+def test_some_backends_need_no_model(backend: str) -> None:
+    assert "model" not in Run({"CM_MODEL": ""}, backend=backend).options()
+    by_variation = Run({"CM_MODEL": "", "CM_MLPERF_BACKEND": backend})
+    assert by_variation.options() == {"backend": backend}
+    assert by_variation.env["CM_MLPERF_BACKEND"] == backend
 
 
 @pytest.mark.parametrize("name", sorted(META["customize"]["schema_names"]))
@@ -355,6 +360,15 @@ def test_what_cm_would_script_at_the_end_stays_away(tmp_path: Path, flag: str) -
     assert "touch" not in repr(run.env)
 
 
+@pytest.mark.parametrize("flag", ["shell", "save_env"])
+def test_headers_are_in_no_script(tmp_path: Path, flag: str) -> None:
+    run = Run(backend="kserve", header="authorization=secret", **{flag: True})
+    assert run.hook("predeps") == {"return": 0}
+    assert "secret" not in repr([run.env, run.script_input["const"]])
+    assert finish(run, ok(tmp_path), tmp_path) == {"return": 0}
+    assert "secret" not in repr(run.env)
+
+
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
     handler, environ = signal.getsignal(signal.SIGINT), dict(os.environ)
     run = Run({"FOREIGN": "$x"})
@@ -437,6 +451,8 @@ def test_what_is_asked_of_the_python_that_cm_gives() -> None:
     assert (asked["mode"], asked["scenario"]) == ("", "")
     assert env["CM_LOADGEN_GENERIC_PACKAGES_FOUND"] == "yes"
     assert looked_for({}, backend="fake")[0]["provider"] == ""
+    served, _ = looked_for({}, backend="kserve")
+    assert (served["provider"], served["backend"]) == ("", "kserve")
     assert looked_for({}, ep="\0$(x)")[0]["provider"] == "\0$(x)"
     searched, _ = looked_for({}, {"CM_MLPERF_LOADGEN_SCENARIO": "Server"}, mode="tune")
     assert (searched["mode"], searched["scenario"]) == ("tune", "Server")

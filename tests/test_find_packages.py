@@ -18,6 +18,7 @@ NEEDED = ["ml_dtypes", "mlperf_loadgen", "numpy", "onnx", "psutil", "pydantic"]
 ASKED = {
     "provider": "cpu",
     "allow_fallback": "",
+    "backend": "",
     "dataset": "",
     "cuda": "",
     "mode": "",
@@ -160,6 +161,14 @@ def test_images_need_pillow(python: Python, tmp_path: Path) -> None:
     found = python.look(dataset=str(tmp_path / "arrays"))
     assert not found["images"]
     assert "PIL" not in found["missing"]
+
+
+@pytest.mark.parametrize("backend", ["kserve", "fake"])
+def test_a_server_needs_its_client(python: Python, backend: str) -> None:
+    missing = python.look(provider="", backend=backend)["missing"]
+    assert {"tritonclient", "grpc"} & set(missing) == (
+        {"tritonclient", "grpc"} if backend == "kserve" else set()
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import os
 import shlex
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -232,19 +232,6 @@ def without(command: Command, module: str) -> Command:
     paths = [str(hiding), command.environ.get("PYTHONPATH", "")]
     path = os.pathsep.join(filter(None, paths))
     return Command(command.directory, {**command.environ, "PYTHONPATH": path})
-
-
-@pytest.fixture
-def start(command: Command) -> Iterator[Callable[..., Running]]:
-    started: list[Running] = []
-
-    def begin(**flags: object) -> Running:
-        started.append(command.start("run", **flags))
-        return started[-1]
-
-    yield begin
-    for running in started:
-        command.stop(running)
 
 
 @pytest.mark.slow

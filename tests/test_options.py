@@ -52,6 +52,7 @@ class Pair:
 IMAGES = COUNTED | {"dataset": "images", "image_size": 8}
 SIZE = {"sample_floats": "1"}
 FAKE = COUNTED | {"backend": "fake"}
+REFUSED = {"mode": ("performance", 2)}
 
 PAIRS: dict[str, Pair] = {
     "dim": Pair("seq=3", "seq=5", {"dim": ({"seq": 3}, {"seq": 5})}, model="sequence"),
@@ -125,8 +126,16 @@ PAIRS: dict[str, Pair] = {
     "rtol": Pair(0.1, 0.2, {"rtol": None}, VERIFIED),
     "tolerance": Pair("float32", "int8", {"tolerance": None}, VERIFIED),
     # What they change is in the tests of tuning; without it they must be refused.
-    "budget_sec": Pair(None, "10m", {"mode": ("performance", 2)}),
-    "allow": Pair(None, "int8", {"mode": ("performance", 2)}),
+    "budget_sec": Pair(None, "10m", REFUSED),
+    "allow": Pair(None, "int8", REFUSED),
+    # What they change is in the tests of the client; without it they must be refused.
+    "endpoint": Pair(None, "localhost:9", REFUSED, FAKE, model=""),
+    "remote_model": Pair(None, "sums", REFUSED, FAKE, model=""),
+    "request_timeout_ms": Pair(None, 500, REFUSED, FAKE, model=""),
+    "tls": Pair(None, True, REFUSED, FAKE, model=""),
+    "tls_ca": Pair(None, "ca.crt", REFUSED, FAKE, model=""),
+    "header": Pair(None, "authorization=me", REFUSED, FAKE, model=""),
+    "network_division": Pair(None, True, REFUSED, FAKE, model=""),
     "runner": Pair("inline", "threadpool", {"runner": None}),
     "concurrency": Pair(1, 3, {"concurrency": None}),
     "backend": Pair("onnxruntime", "fake", {"backend": None}),

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -133,19 +133,6 @@ def test_a_failure_on_a_disturbed_machine_gets_a_second_look() -> None:
     assert last(doubtful=True) == [(103, True)]
     assert last(doubtful=False) == []
     assert last(doubtful=True, then=True) == []
-
-
-@pytest.fixture
-def start(command: Command) -> Iterator[Start]:
-    started: list[Running] = []
-
-    def begin(**flags: object) -> Running:
-        started.append(command.start("run", **flags))
-        return started[-1]
-
-    yield begin
-    for running in started:
-        command.stop(running)
 
 
 def journal(directory: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from graph_models import graph_model
 from onnx import TensorProto, helper
 
 from loadgen_generic.config import BenchmarkConfig
-from loadgen_generic.environments import here, known
+from loadgen_generic.environments import here, known, starting
 from loadgen_generic.errors import RequestError, RunError
 from loadgen_generic.quantization import Quantized, keeping, quantized, watching
 from loadgen_generic.quantization.calibration import Calibration
@@ -189,7 +189,7 @@ def test_nothing_to_quantize(conv: Path, tmp_path: Path) -> None:
 def story(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     """Have another program in place of the worker; it may ``tell`` its story."""
     told = "import json, os, sys, signal\ndef tell(**said): print(json.dumps(said), flush=True)\n"
-    monkeypatch.setattr(watching, "_CHILD", told + program)
+    monkeypatch.setattr(starting, "_CODE", (told + program).replace("{", "{{").replace("}", "}}"))
 
 
 def test_a_crash_is_one_error(monkeypatch: pytest.MonkeyPatch) -> None:

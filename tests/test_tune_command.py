@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +26,6 @@ SHORT: dict[str, object] = {
 def journal_of(directory: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((directory / "tune.json").read_text("utf-8"))
     return content
-
-
-@pytest.fixture
-def start(command: Command) -> Iterator[Callable[..., Running]]:
-    started: list[Running] = []
-
-    def begin(**flags: object) -> Running:
-        started.append(command.start("run", **flags))
-        return started[-1]
-
-    yield begin
-    for running in started:
-        command.stop(running)
 
 
 def test_an_int8_that_breaks_the_model_is_refused_with_its_error(

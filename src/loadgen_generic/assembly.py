@@ -18,6 +18,7 @@ from loadgen_generic.fitting import (
     why_not_run,
 )
 from loadgen_generic.provider_facts import facts_of
+from loadgen_generic.remote import batching_note, remote_spec
 from loadgen_generic.runners import create_runner
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.rule import may_batch, rule_layout
@@ -89,10 +90,10 @@ class Assembly:
         }
 
     def notes(self, layout: Layout) -> list[str]:
-        """What the user should know of the cards that a layout leaves alone."""
+        """What the user should know of the cards that a layout leaves alone, and of requests."""
         used = self.devices(layout)
         if len(used) >= len(self.cards):
-            return []
+            return batching_note(self._config, layout.batch_size)
         idle = ", ".join(map(str, self.cards[len(used) :]))
         return [f"one query at a time uses one card: GPU {used[0]}; idle: GPU {idle}"]
 
@@ -128,6 +129,7 @@ class Assembly:
             allow_fallback=config.allow_fallback,
             device=devices[0] if device is None else device,
             data_location=config.data_location,
+            remote=remote_spec(config),
         )
 
     def backend(self, layout: Layout, device: int | None = None) -> tuple[Backend, ModelSignature]:

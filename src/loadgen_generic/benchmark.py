@@ -58,11 +58,13 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
         last_level_cache_bytes,
     )
     from loadgen_generic.passes import pass_with_profile, pass_with_split
+    from loadgen_generic.remote import as_divided, check_padding
     from loadgen_generic.results.devices import shares_in_words, shares_of
     from loadgen_generic.results.profile import PROFILE_FILE
     from loadgen_generic.runners.auto import choose
     from loadgen_generic.runners.probe import probe
     from loadgen_generic.runners.rule import wish_of
+    from loadgen_generic.seams import Elsewhere
     from loadgen_generic.settings import (
         check_files,
         logs_answers,
@@ -75,7 +77,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     config = BenchmarkConfig.model_construct(**job["config"])
     conf = loadgen.conf_values(config)
     file_notes = check_files(config)
-    config, told = with_conf(config, conf)
+    config, told = with_conf(as_divided(config), conf)
     file_notes += told
     cores = available_cores()
 
@@ -90,6 +92,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     cache_bytes = last_level_cache_bytes()
     feed = settle_feed(config, assembly, rule, cache_bytes, progress.beat)
     plan, samples, notes = feed.plan, feed.samples, feed.notes
+    check_padding(config, plan)
     if backend.effective().get("data_location", "host") != "host":
         samples.place()
     measured = assembly.spec(rule)
@@ -120,6 +123,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
 
     backend, _ = assembly.backend(layout)
     backend.confirm(digest)
+    elsewhere = backend if isinstance(backend, Elsewhere) else None
     notes = [
         *notes,
         *backend.notes(),
@@ -167,8 +171,9 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
             },
             "notes": notes,
             "model": {
-                "path": job["model_path"],
-                "sha256": digest,
+                # Of what a server has, nobody tells the hash.
+                "path": job["model_path"] if elsewhere is None else elsewhere.model_place(),
+                "sha256": digest if elsewhere is None else "",
                 "inputs": [spec.describe() for spec in signature.inputs],
                 "outputs": [spec.describe() for spec in signature.outputs],
             },
@@ -191,9 +196,12 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
         pulse = _pulse(run_dir, settings, known, progress, in_turn)
     before = asdict(read_conditions())
     progress.enter(Phase.TESTING)
+    name = None if elsewhere is None else elsewhere.network_name
     loadgen.run_test(
-        settings, runner, samples, run_dir, progress, take, config.trace, witness, pulse
+        settings, runner, samples, run_dir, progress, take, config.trace, witness, pulse, name
     )
+    for text in [] if elsewhere is None else elsewhere.shares():
+        tell("note", {"text": text})
     tell("conditions", {"before": before, "after": asdict(read_conditions())})
     progress.enter(Phase.VERIFYING)
     precision = str(backend.effective().get("precision", ""))

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.diagnosis import explain_failure
-from loadgen_generic.environments import Environment
+from loadgen_generic.environments import Environment, ended_by, start_module
 from loadgen_generic.errors import LoadgenGenericError, RequestError, RunError
 from loadgen_generic.progress import Phase, Progress
 from loadgen_generic.provider_facts import facts_of
@@ -30,7 +30,6 @@ HARNESS_LOG = "harness.log"
 _PROGRESS = ".progress"
 _POLL_SEC = 0.1
 _LOG_TAIL = 2000
-_CHILD = "import sys; sys.path[0] = sys.argv[1]; from loadgen_generic.benchmark import main; main()"
 
 
 class Observer(Protocol):
@@ -119,7 +118,8 @@ def run_child(
     moved = [] if environment.is_here else [f"measured under {environment.in_words()}"]
     for note in moved:
         observer.note(note)
-    child = _start(environment, run_dir / HARNESS_LOG)
+    with (run_dir / HARNESS_LOG).open("wb") as log:
+        child = start_module(environment, "loadgen_generic.benchmark", log)
     assert child.stdin is not None
     assert child.stdout is not None
     listener = threading.Thread(
@@ -163,21 +163,6 @@ def run_child(
         story.facts["telemetry"] = collector.write(run_dir)
         story.facts["notes"] += collector.notes
     return story.facts
-
-
-def _start(environment: Environment, log_file: Path) -> subprocess.Popen[str]:
-    with log_file.open("wb") as log:
-        return subprocess.Popen(
-            [environment.python, "-c", _CHILD, str(Path(__file__).resolve().parent.parent)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-            encoding="utf-8",
-            env=environment.environ(),
-            # Ctrl-C goes to this process alone, which then ends the child.
-            start_new_session=True,
-        )
 
 
 def _watch(
@@ -230,11 +215,7 @@ def _died(returncode: int, log: Path, provider: str) -> RunError:
             "--distinct_samples needs less"
         )
     elif returncode < 0:
-        try:
-            name = signal.Signals(-returncode).name
-        except ValueError:
-            name = f"signal {-returncode}"
-        why = f"the measured process crashed ({name})"
+        why = f"the measured process crashed ({ended_by(returncode)})"
     else:
         why = f"the measured process ended early, with exit code {returncode}"
     tail = log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:].strip()

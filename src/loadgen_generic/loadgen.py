@@ -1,4 +1,4 @@
-"""The only importer of LoadGen: its settings, its QSL and SUT, one test, and completion."""
+"""The only importer of LoadGen: its settings, its QSL and SUT or QDL, one test, completion."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import gc
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import mlperf_loadgen as lg
 
+from loadgen_generic.callbacks import Callbacks
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RunError
 from loadgen_generic.progress import Progress
@@ -23,6 +23,7 @@ from loadgen_generic.tensors import Array
 __all__ = ["Take", "conf_values", "run_test"]
 
 Take = Callable[[Sequence[int], Sequence[Array]], Sequence[Array]]
+_Issue = Callable[[Sequence[int], Sequence[int]], None]
 
 
 def run_test(
@@ -35,6 +36,7 @@ def run_test(
     trace: bool = False,
     witness: Witness | None = None,
     pulse: Pulse | None = None,
+    network_name: Callable[[], str] | None = None,
 ) -> None:
     """Run one LoadGen test and return when it is over; the runner stays up.
 
@@ -49,13 +51,14 @@ def run_test(
         trace: have LoadGen log each sample's times; 300 to 700 bytes a sample.
         witness: in performance mode, sees what is issued and answered.
         pulse: times some of the queries.
+        network_name: makes LoadGen's system one behind a network (a QDL), and is asked for its name.
 
     Raises:
         RunError or whatever the runner raised first.
     """
     if not output_dir.is_dir():
         raise RunError(f"LoadGen's output directory {output_dir} does not exist")
-    test = _Test()
+    test = Callbacks()
     indices_by_id: dict[int, int] = {}
 
     def make_complete() -> Complete:
@@ -72,10 +75,10 @@ def run_test(
         issue = witness.issue(issue)
     if pulse is not None:
         issue = pulse.issue(issue, several_at_once=settings.scenario == "Server")
-    sut = lg.ConstructFastSUT(issue, runner.flush)
-    qsl = lg.ConstructQSL(
-        samples.count(), samples.resident(), test.guard(samples.load), test.guard(samples.unload)
-    )
+    name = None if network_name is None else test.guard(network_name, "")
+    sut = _construct(issue, runner.flush, name)
+    callbacks = test.guard(samples.load, None), test.guard(samples.unload, None)
+    qsl = lg.ConstructQSL(samples.count(), samples.resident(), *callbacks)
     log = lg.LogSettings()
     log.enable_trace = trace
     log.log_output.outdir = str(output_dir)
@@ -106,30 +109,18 @@ def run_test(
     if test.error is not None:
         raise test.error
     gc.enable()
-    lg.DestroyFastSUT(sut)
+    (lg.DestroyFastSUT if name is None else lg.DestroyQDL)(sut)
     lg.DestroyQSL(qsl)
 
 
-@dataclass(slots=True)
-class _Test:
-    over: threading.Event = field(default_factory=threading.Event)
-    error: BaseException | None = None
+def _construct(issue: _Issue, flush: Callable[[], None], name: Callable[[], str] | None) -> int:
+    if name is None:
+        return int(lg.ConstructFastSUT(issue, flush))
 
-    def fail(self, error: BaseException) -> None:
-        if self.error is None:
-            self.error = error
-        self.over.set()
+    def issue_samples(samples: Sequence[lg.QuerySample]) -> None:
+        issue([each.id for each in samples], [each.index for each in samples])
 
-    def guard(self, load: Callable[[Sequence[int]], None]) -> Callable[[Sequence[int]], None]:
-        """LoadGen aborts the process if an exception escapes from a callback."""
-
-        def guarded(indices: Sequence[int]) -> None:
-            try:
-                load(indices)
-            except BaseException as error:  # noqa: BLE001
-                self.fail(error)
-
-        return guarded
+    return int(lg.ConstructQDL(issue_samples, flush, name))
 
 
 def _watched(pulse: Pulse | None) -> tuple[Mapping[int, object], Callable[[Sequence[int]], None]]:
@@ -187,9 +178,7 @@ def _completer(progress: Progress, pulse: Pulse | None) -> Complete:
     return complete
 
 
-def _remembering(
-    runner: Runner, indices_by_id: dict[int, int]
-) -> Callable[[Sequence[int], Sequence[int]], None]:
+def _remembering(runner: Runner, indices_by_id: dict[int, int]) -> _Issue:
     """The runner's ``issue``, which first notes what each id stands for."""
 
     def issue(ids: Sequence[int], indices: Sequence[int]) -> None:
@@ -206,9 +195,10 @@ def _answering_completer(
     words, position = progress.counter()
     answered = 0
     due, saw = _watched(pulse)
+    next_look, look = _in_turn(pulse)
 
     def complete(ids: Sequence[int], outputs: Callable[[], Sequence[Array]]) -> None:
-        nonlocal answered
+        nonlocal answered, next_look
         # LoadGen reuses ids once they are completed, so each is forgotten before.
         indices = [indices_by_id.pop(identity) for identity in ids]
         data = take(indices, outputs())
@@ -223,6 +213,8 @@ def _answering_completer(
         )
         answered += len(ids)
         words[position] = answered
+        if answered >= next_look:
+            next_look = look(answered, len(ids))
 
     return complete
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from loadgen_generic.tensors import Array, ModelSignature
 
@@ -18,12 +18,14 @@ __all__ = [
     "Backend",
     "Batch",
     "Complete",
+    "Elsewhere",
     "Estimate",
     "Known",
     "Profiler",
     "Reader",
     "Runner",
     "SampleLibrary",
+    "Sender",
     "SharedSamples",
     "Source",
     "Witness",
@@ -100,6 +102,19 @@ class Worker(Protocol):
         ...
 
 
+class Sender(Worker, Protocol):
+    """A worker that need not be waited for."""
+
+    def send(self, batch: Batch, done: Callable[[BaseException | None], None]) -> None:
+        """Begin to answer a batch, whose arrays may change once this returns.
+
+        Args:
+            done: called once, from any thread, with what went wrong, if anything; the answers are
+                there then, and the worker is free when it returns.
+        """
+        ...
+
+
 class Profiler(Protocol):
     """Finds what a backend spends its time on, apart from the measurement."""
 
@@ -152,6 +167,23 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """What a :class:`Backend` has as well whose model runs behind a network."""
+
+    def network_name(self) -> str:
+        """The system's name for LoadGen, asked of every node just now, as a test begins."""
+        ...
+
+    def model_place(self) -> str:
+        """What stands for the path of the model file."""
+        ...
+
+    def shares(self) -> list[str]:
+        """What each node answered since its name was asked for, in words."""
+        ...
 
 
 class Reader(Protocol):

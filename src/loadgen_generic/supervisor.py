@@ -18,8 +18,10 @@ from typing import Any
 
 from loadgen_generic.child import Observer, SilentObserver, run_child
 from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.config.remote import masked_headers
 from loadgen_generic.environments import Environment, for_provider, here
 from loadgen_generic.errors import InterruptedRunError, LoadgenGenericError, RequestError, RunError
+from loadgen_generic.provider_facts import facts_of
 from loadgen_generic.results.result import Result, write_json
 from loadgen_generic.rundir import cache_dir, claim_run_dir
 from loadgen_generic.settings import check_files, rate_given
@@ -112,8 +114,11 @@ def _run_until_long_enough(
 
 
 def requested(config: BenchmarkConfig) -> dict[str, Any]:
-    """The options that the user gave, without the defaults."""
-    return config.model_dump(exclude_unset=True)
+    """The options that the user gave, without the defaults, as they may be written down."""
+    given = config.model_dump(exclude_unset=True)
+    if config.header is not None:
+        given["header"] = masked_headers(config.header)
+    return given
 
 
 def find_model(config: BenchmarkConfig) -> str:
@@ -138,7 +143,7 @@ def find_model(config: BenchmarkConfig) -> str:
                 f"cannot keep the built model in {cache_dir()}: {error.strerror}. Set "
                 "LOADGEN_GENERIC_CACHE to a directory that can be written to."
             ) from None
-    if config.backend == "fake":
+    if config.backend in ("fake", "kserve"):
         return ""
     raise RequestError(
         "no model was named. Give the path of an ONNX model (--model_path FILE), or --model demo "
@@ -168,6 +173,7 @@ def check_request(config: BenchmarkConfig) -> str:
     find_environment(config)
     _check_verify(config.verify)
     _check_bound(config)
+    _check_remote(config)
     check_files(config)
     return model_path
 
@@ -190,6 +196,29 @@ def _check_bound(config: BenchmarkConfig) -> None:
             flag="target_latency_ms",
             value=f"{config.target_latency_ms:g}",
             remedy="Leave it out, or search for the most samples that meet it: --mode find_peak.",
+        )
+
+
+def _check_remote(config: BenchmarkConfig) -> None:
+    if config.tls_ca is not None and not Path(config.tls_ca).expanduser().is_file():
+        raise RequestError("there is no such file.", flag="tls_ca", value=config.tls_ca)
+    if config.backend != "kserve":
+        return
+    usual = BenchmarkConfig.model_fields["execution_provider"].default
+    if facts_of(config.execution_provider).name != usual:
+        raise RequestError(
+            "with --backend kserve the server has the execution provider.",
+            flag="ep",
+            value=config.execution_provider,
+            remedy="Leave it out.",
+        )
+    reference = config.verify == "reference"
+    if reference and config.model_path is None and config.model is None:
+        raise RequestError(
+            "the model is on a server, and its file is not known here.",
+            flag="verify",
+            value="reference",
+            remedy="Name the file with --modelpath, or give it in place of the word reference.",
         )
 
 

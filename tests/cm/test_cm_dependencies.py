@@ -157,6 +157,12 @@ def test_optuna_comes_with_a_search(cm: Cm) -> None:
     assert listed.count("get,generic-python-lib,_package.optuna") == 1
 
 
+def test_a_server_needs_its_client_and_no_onnx_runtime(cm: Cm) -> None:
+    listed = dependencies(cm, tags="_kserve")
+    assert listed.count("get,generic-python-lib,_package.tritonclient[grpc]") == 1
+    assert not [tags for tags in listed if "onnx" in tags]
+
+
 @pytest.mark.slow
 def test_tuning_through_cm(cm: Cm, model: Path) -> None:
     flags = {"mode": "tune", "budget": "20s", "ep": "cpu", "tolerance": "bfloat16"}

@@ -78,7 +78,7 @@ def test_without_kserve(command: Command, tmp_path: Path) -> None:
     outcome = here("serve", backend="fake", port=0, http_port=0)
     assert outcome.code == 1
     assert "serving needs the package kserve" in outcome.stderr
-    assert "-m pip install kserve" in outcome.stderr
+    assert "make venv EP=serve" in outcome.stderr
 
 
 def test_a_flag_that_there_is_not(command: Command) -> None:

@@ -10,7 +10,7 @@ from cm_meta import SET_BY_VARIATION, cm_flag, default_of
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from generator.rules import find_rules
+from generator.rules import find_rules, refusal
 from loadgen_generic.config import BenchmarkConfig, options
 from loadgen_generic.option import Option, choices
 
@@ -44,8 +44,8 @@ def variation_groups(meta: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             continue
         group = found[variation.get("group", "")]
         group["names"].append(name)
-        given = variation.get("default_env", {}).items()
-        group["gives"][name] = {flags[env]: value for env, value in given if env in flags}
+        given = {**variation.get("default_env", {}), **variation.get("env", {})}
+        group["gives"][name] = {flags[env]: each for env, each in given.items() if env in flags}
         if variation.get("default"):
             group["default"] = name
     return found
@@ -82,6 +82,8 @@ def _one(name: str, option: Option, field: FieldInfo) -> dict[str, Any]:
     if kind in ("text", "pairs"):
         malformed = f"NAME={_MALFORMED}" if kind == "pairs" else _MALFORMED
         entry["malformed"] = _complaint(name, malformed).replace(f"{_MALFORMED!r}", "{value}")
+    if name == "header":  # judged where its value is not shown
+        entry["malformed"] = refusal({"backend": "kserve", name: _MALFORMED})
     return entry
 
 

@@ -36,6 +36,8 @@ EXAMPLES = {
     "image_mean": "0.11",
     "image_scale": "0.12",
     "budget_sec": "13m",
+    "endpoint": "host:8099",
+    "header": "name=word",
 }
 # Of an option that is open, the values that others depend on.
 SPELLINGS = {

@@ -3,18 +3,45 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
 from loadgen_generic.seams import Backend
 
-__all__ = ["BACKENDS", "BackendSpec", "create_backend"]
+__all__ = ["BACKENDS", "BackendSpec", "RemoteSpec", "create_backend"]
 
 # Named, not imported: only the chosen engine is loaded.
 BACKENDS = {
     "onnxruntime": "loadgen_generic.backends.onnxruntime:OnnxRuntimeBackend",
     "fake": "loadgen_generic.backends.fake:FakeBackend",
+    "kserve": "loadgen_generic.backends.kserve.backend:KserveBackend",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSpec:
+    """The servers that answer in place of an engine here.
+
+    Attributes:
+        endpoints: HOST:PORT each.
+        model: its name there; empty for the only one.
+        likely_model: the name to take where there are several, or nobody tells; may be empty.
+        timeout_sec: of one request.
+        tls: talk over TLS.
+        tls_ca: file of the certificate to trust; empty for those of the client.
+        headers: of each request; their values are secret.
+        network_division: requests keep to the rules of MLPerf's network division; told in results.
+    """
+
+    endpoints: tuple[str, ...]
+    model: str
+    likely_model: str
+    timeout_sec: float
+    tls: bool
+    tls_ca: str
+    headers: Mapping[str, str] = field(repr=False)
+    network_division: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +66,7 @@ class BackendSpec:
         allow_fallback: run on the CPU where the provider does not start.
         device: number of the GPU, for a provider that has such.
         data_location: ``host``, ``pinned`` or ``device``, see the option.
+        remote: for a backend that only asks others; else None.
     """
 
     name: str
@@ -57,6 +85,7 @@ class BackendSpec:
     allow_fallback: bool = False
     device: int = 0
     data_location: str = "host"
+    remote: RemoteSpec | None = None
 
 
 def create_backend(spec: BackendSpec) -> Backend:

@@ -6,7 +6,6 @@ from typing import Any
 
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.results.result import Result
-from loadgen_generic.supervisor import requested
 
 __all__ = ["layout_of", "one_run", "same_test"]
 
@@ -14,8 +13,10 @@ _OF_THE_CAMPAIGN = ("mode", "repeat")
 
 
 def one_run(config: BenchmarkConfig) -> dict[str, Any]:
-    """The options given, for one run of the campaign."""
-    return {k: v for k, v in requested(config).items() if k not in _OF_THE_CAMPAIGN}
+    """The options given, for one run of the campaign; not to be written down, since headers are
+    among them."""
+    given = config.model_dump(exclude_unset=True)
+    return {name: value for name, value in given.items() if name not in _OF_THE_CAMPAIGN}
 
 
 def layout_of(result: Result) -> dict[str, Any]:

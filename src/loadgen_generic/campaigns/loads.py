@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from loadgen_generic.campaigns.bisection import Step, Trial, next_step, settled
+from loadgen_generic.campaigns.bisection import Step, next_step, settled
 from loadgen_generic.campaigns.journal import Journal
-from loadgen_generic.campaigns.questions import question_of
+from loadgen_generic.campaigns.questions import question_of, trials_of
 from loadgen_generic.campaigns.strategy import Answer, Attempt, to_paste
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import LoadgenGenericError
@@ -40,7 +40,7 @@ class LoadSearch:
         if not journal.runs:
             return self.first()
         question = self._question
-        step = next_step(_trials(journal), question.round_load, question.least)
+        step = next_step(trials_of(journal.runs), question.round_load, question.least)
         if step is None:
             return None
         return Attempt(question.trial(step, journal.content["fixed"]), step.full)
@@ -56,7 +56,7 @@ class LoadSearch:
 
     def answer(self, journal: Journal) -> Answer:
         question, fixed = self._question, journal.content["fixed"]
-        bracket = settled(_trials(journal))
+        bracket = settled(trials_of(journal.runs))
         best = next(
             (e for e in journal.runs if e["full"] and e["passed"] and e["load"] == bracket.low),
             None,
@@ -117,17 +117,3 @@ class LoadSearch:
             latency,
             "passed" if run["passed"] else f"failed: {run['why']}",
         )
-
-
-def _trials(journal: Journal) -> list[Trial]:
-    return [
-        Trial(
-            each["load"],
-            each["full"],
-            each["passed"],
-            each["sustained"],
-            each["hopeless"],
-            bool(each["doubts"]),
-        )
-        for each in journal.runs
-    ]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from loadgen_generic.campaigns.bisection import Step
+from loadgen_generic.campaigns.bisection import Step, Trial
 from loadgen_generic.campaigns.fixing import layout_of, one_run
 from loadgen_generic.campaigns.lengths import full_seconds, shortened
 from loadgen_generic.config import BenchmarkConfig
@@ -19,7 +19,7 @@ from loadgen_generic.results.result import Result
 from loadgen_generic.supervisor import requested
 from loadgen_generic.wording import format_beside, format_measured, format_value
 
-__all__ = ["Question", "question_of"]
+__all__ = ["Question", "question_of", "trials_of"]
 
 # Arrivals beyond what is completed, as a share: a queue that grows faster is no steady state,
 # though a short test may end before the bound is reached.
@@ -243,3 +243,19 @@ def _entry(result: Result, full: bool, load: float, why: str, hopeless: bool) ->
         "verdict": result.verdict,
         "doubts": result.doubts,
     }
+
+
+def trials_of(entries: Sequence[Mapping[str, Any]]) -> list[Trial]:
+    """What a bisection knows of journal entries; those of other kinds of trials are passed over."""
+    return [
+        Trial(
+            each["load"],
+            each["full"],
+            each["passed"],
+            each["sustained"],
+            each["hopeless"],
+            bool(each["doubts"]),
+        )
+        for each in entries
+        if "load" in each
+    ]

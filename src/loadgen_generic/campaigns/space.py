@@ -11,7 +11,13 @@ from typing import Any
 from loadgen_generic.config import ONE_AT_A_TIME
 from loadgen_generic.runners.auto import LARGEST_BATCH_BYTES, LONGEST_BATCH_SEC
 from loadgen_generic.runners.layout import Layout
-from loadgen_generic.runners.rule import RIVALS_PER_CARD, Wish, layout_by_rule, rivals
+from loadgen_generic.runners.rule import (
+    RIVALS_PER_CARD,
+    RIVALS_REMOTE,
+    Wish,
+    layout_by_rule,
+    rivals,
+)
 
 __all__ = ["Facts", "Space", "facts_shown", "layout_distance"]
 
@@ -75,6 +81,8 @@ class Space:
             return self._wish.workers, self._wish.workers
         if self._wish.cards:
             return self._wish.cards, self._wish.cards * max(RIVALS_PER_CARD)
+        if self._wish.remote:
+            return 1, max(RIVALS_REMOTE)
         return 1, max(1, self._wish.cores // (self._wish.intra_op_threads or 1))
 
     def threads(self, workers: int) -> tuple[int, int]:
@@ -135,6 +143,8 @@ def _runners(wish: Wish) -> tuple[str, ...]:
         # To hand a lone query over to another thread only adds to its latency.
         return ("inline",)
     # Streams of one session know of each other; sessions side by side take the same processors.
+    if wish.remote:
+        return (*inline, "inflight")
     pools = _POOLS[:1] if wish.streams else _POOLS
     return inline + tuple(p for p in pools if not (wish.in_process and p == "processpool"))
 

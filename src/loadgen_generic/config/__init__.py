@@ -18,6 +18,7 @@ from loadgen_generic.config.devices import DeviceOptions
 from loadgen_generic.config.dispatch import DispatchOptions
 from loadgen_generic.config.inputs import InputOptions
 from loadgen_generic.config.model import ModelOptions
+from loadgen_generic.config.remote import RemoteOptions
 from loadgen_generic.config.rules import RuleOptions
 from loadgen_generic.config.run import RunOptions
 from loadgen_generic.config.session import SessionOptions
@@ -33,6 +34,7 @@ class BenchmarkConfig(
     RunOptions,
     SessionOptions,
     DeviceOptions,
+    RemoteOptions,
     DispatchOptions,
     TuningOptions,
     AnswerOptions,
@@ -64,6 +66,7 @@ class BenchmarkConfig(
             or self.rules_contradiction()
             or self.device_contradiction()
             or self.tuning_contradiction()
+            or self.remote_contradiction()
             or self._campaign_contradiction()
         )
         if contradiction:

@@ -19,6 +19,7 @@ class DispatchOptions(Options):
             "inline",
             "threadpool",
             "threadpool+replication",
+            "inflight",
             "processpool",
             "processpool+mp",
         ],
@@ -27,6 +28,7 @@ class DispatchOptions(Options):
         "auto",
         description="how queries reach the model: inline on LoadGen's own thread; threadpool, "
         "workers that share a session; threadpool+replication, workers with a session each; "
+        "inflight, with --backend kserve, so many requests under way by callbacks; "
         "processpool (processpool+mp is the same), workers in processes of their own; auto "
         "calibrates",
     )

@@ -13,12 +13,13 @@ __all__ = ["SessionOptions"]
 
 
 class SessionOptions(Options):
-    backend: Annotated[Literal["onnxruntime", "fake"], Option("Session", "CM_MLPERF_BACKEND")] = (
-        Field(
-            "onnxruntime",
-            description="who answers the queries; fake answers without a model after a set time, to "
-            "measure what the harness itself costs",
-        )
+    backend: Annotated[
+        Literal["onnxruntime", "fake", "kserve"], Option("Session", "CM_MLPERF_BACKEND")
+    ] = Field(
+        "onnxruntime",
+        description="who answers the queries; kserve asks a server that speaks the Open Inference "
+        "Protocol, see --endpoint; fake answers without a model after a set time, to measure what "
+        "the harness itself costs",
     )
     intra_op_threads: Annotated[
         int | None, Option("Session", "CM_MLPERF_INTRAOP", aliases=("intraop",))

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
-from loadgen_generic.environments import Environment
+from loadgen_generic.environments import Environment, ended_by, start_module
 
 __all__ = ["Ask", "ask"]
 
 Ask = Callable[[Environment, Mapping[str, Any], Callable[[], None]], dict[str, Any]]
-_CHILD = (
-    "import sys; sys.path[0] = sys.argv[1]; from loadgen_generic.doctor.probe import main; main()"
-)
 _SAY_AFTER_SEC = 2.0
 _PATIENCE_SEC = 120.0  # a GPU that nobody uses may take half a minute to wake
 _LINES_SHOWN = 5
@@ -37,7 +31,9 @@ def ask(
     """
     with tempfile.TemporaryFile() as log:
         try:
-            child = _start(environment, log)
+            child = start_module(
+                environment, "loadgen_generic.doctor.probe", log, own_session=False
+            )
         except OSError as error:
             return _failed(f"{environment.python} does not start: {error}.", "Make it again.")
         with child:
@@ -59,18 +55,6 @@ def ask(
         return _crashed(child.returncode, said)
 
 
-def _start(environment: Environment, log: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [environment.python, "-c", _CHILD, str(Path(__file__).resolve().parents[2])],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        encoding="utf-8",
-        env=environment.environ(),
-    )
-
-
 def _wait(child: subprocess.Popen[str], job: str, slow: Callable[[], None]) -> str:
     try:
         return child.communicate(job, timeout=_SAY_AFTER_SEC)[0]
@@ -81,14 +65,9 @@ def _wait(child: subprocess.Popen[str], job: str, slow: Callable[[], None]) -> s
 
 def _crashed(code: int, said: str) -> dict[str, Any]:
     last = "\n".join(said.strip().splitlines()[-_LINES_SHOWN:])
-    what = f"exit code {code}"
-    if code < 0 and sys.platform != "win32":
-        try:
-            what = signal.Signals(-code).name
-        except ValueError:
-            what = f"signal {-code}"
     return _failed(
-        f"Trying it ended the process ({what})" + (f", which said: {last}" if last else "."),
+        f"Trying it ended the process ({ended_by(code)})"
+        + (f", which said: {last}" if last else "."),
         "Its libraries do not fit together: see which versions of CUDA, cuDNN and the driver are "
         "listed here, and which it was built for.",
     )

@@ -10,5 +10,16 @@ from __future__ import annotations
 
 from loadgen_generic.environments.choosing import for_provider, how_to_make, known, named
 from loadgen_generic.environments.reading import NEEDED, Environment, here
+from loadgen_generic.environments.starting import ended_by, start_module
 
-__all__ = ["NEEDED", "Environment", "for_provider", "here", "how_to_make", "known", "named"]
+__all__ = [
+    "NEEDED",
+    "Environment",
+    "ended_by",
+    "for_provider",
+    "here",
+    "how_to_make",
+    "known",
+    "named",
+    "start_module",
+]

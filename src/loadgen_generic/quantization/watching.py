@@ -12,18 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import IO, Any
 
-from loadgen_generic.environments import Environment
+from loadgen_generic.environments import Environment, ended_by, start_module
 from loadgen_generic.errors import RequestError, RunError
 
 __all__ = ["watch"]
 
-_CHILD = (
-    "import sys; sys.path[0] = sys.argv[1]; "
-    "from loadgen_generic.quantization.worker import main; main()"
-)
 _SAY_AFTER_SEC = 2.0
 _POLL_SEC = 0.1
 _LAST_SEC = 10.0
@@ -50,7 +45,7 @@ def watch(
     """
     with tempfile.TemporaryFile() as log:
         try:
-            child = _start(environment, log)
+            child = start_module(environment, "loadgen_generic.quantization.worker", log)
         except OSError as error:
             raise RunError(f"{environment.python} does not start: {error}.") from None
         try:
@@ -64,20 +59,6 @@ def watch(
             return made
         log.seek(0)
         raise _died(child.returncode, log.read().decode("utf-8", "replace"))
-
-
-def _start(environment: Environment, log: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [environment.python, "-c", _CHILD, str(Path(__file__).resolve().parents[2])],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        encoding="utf-8",
-        env=environment.environ(),
-        # Ctrl-C goes to this process alone, which then ends the child.
-        start_new_session=True,
-    )
 
 
 def _listen(
@@ -151,14 +132,8 @@ def _died(code: int, said: str) -> RunError:
             "the system killed the quantisation to int8 (SIGKILL), which most often means that "
             "the machine ran out of memory."
         )
-    what = f"exit code {code}"
-    if code < 0:
-        try:
-            what = signal.Signals(-code).name
-        except ValueError:
-            what = f"signal {-code}"
     last = "\n".join(said.strip().splitlines()[-_LINES_SHOWN:])
     return RunError(
-        f"the quantisation to int8 crashed ({what})"
+        f"the quantisation to int8 crashed ({ended_by(code)})"
         + (f", its last words:\n{last}" if last else "")
     )

@@ -57,11 +57,14 @@ def computation_rows(result: Result) -> Iterator[tuple[str, str]]:
 
 def phases_of(phases: Phases) -> list[tuple[str, float]]:
     """What an inference spends on each of its phases, in us, in their order."""
-    return [
+    each = (
+        ("network", phases.network_us),
+        ("queue", phases.queue_us),
         ("copy in", phases.copy_in_us),
         ("compute", phases.compute_us),
         ("copy out", phases.copy_out_us),
-    ]
+    )
+    return [(name, us) for name, us in each if us is not None]
 
 
 def energy_rows(telemetry: TelemetrySummary | None) -> Iterator[tuple[str, str]]:

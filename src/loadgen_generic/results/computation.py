@@ -32,7 +32,7 @@ class Computation:
     """What is not told is as with the CPU provider.
 
     Attributes:
-        provider: as people write it; empty for the fake backend.
+        provider: as people write it; empty where the computation is not on this machine, or is none.
         precision: in words, of the computation.
         cards: how many; 0 where the provider does not run on numbered ones.
         data_location: where samples were when the clock started; empty without cards.
@@ -99,10 +99,11 @@ def computation_of(requested: Mapping[str, Any], effective: Mapping[str, Any]) -
     """Of a result's configuration; old results do not tell all of it."""
     name = str(effective.get("execution_provider", _CPU))
     fake = effective.get("backend") == "fake"
+    elsewhere = effective.get("backend") == "kserve"
     facts = facts_of(name)
     devices = effective.get("devices") or []
     cards = len(devices) if fake else max(len(devices), 1) if facts.cards else 0
-    provider = "" if fake else provider_name(name)
+    provider = "" if fake or elsewhere else provider_name(name)
     kind = str((effective.get("ep_options") or {}).get("device_type", "CPU"))
     if facts.streams and kind != "CPU":
         provider += f" {kind}"

@@ -7,11 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["environment_that_matters", "git_state", "manifest"]
+from loadgen_generic.config.remote import masked_headers
+
+__all__ = ["environment_that_matters", "git_state", "manifest", "masked_arguments"]
 
 # What engines, thread pools, allocators and CM read. Not the whole environment: it holds secrets.
 _MATTERS = re.compile(
@@ -20,7 +22,8 @@ _MATTERS = re.compile(
     r"|LD_PRELOAD|LD_LIBRARY_PATH|GLIBC_TUNABLES|TCMALLOC_\w+|MIMALLOC_\w+"
     r"|PYTHON(HASHSEED|MALLOC|OPTIMIZE|NOGIL|_GIL)"
 )
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|API_?KEY")
+_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|CREDENTIAL|API_?KEY|HEADER")
+_HEADER = "--header"
 _GIT_SEC = 10
 
 
@@ -30,14 +33,28 @@ def manifest(model_path: str) -> dict[str, Any]:
 
     return {
         "version": __version__,
-        "command_line": list(sys.orig_argv),
+        "command_line": masked_arguments(sys.orig_argv),
         "directory": os.getcwd(),
         "environment": environment_that_matters(os.environ),
         "git": {
             "harness": git_state(Path(__file__)),
-            "model": git_state(Path(model_path)) if model_path else None,
+            "model": git_state(Path(model_path)) if Path(model_path).is_file() else None,
         },
     }
+
+
+def masked_arguments(arguments: Sequence[str]) -> list[str]:
+    """A command line without the values of its headers."""
+    told: list[str] = []
+    for word in arguments:
+        flag, equals, value = word.partition("=")
+        if told and told[-1] == _HEADER:
+            told.append(masked_headers(word))
+        elif equals and flag == _HEADER:
+            told.append(f"{flag}={masked_headers(value)}")
+        else:
+            told.append(word)
+    return told
 
 
 def environment_that_matters(environ: Mapping[str, str]) -> dict[str, str]:

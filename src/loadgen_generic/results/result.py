@@ -209,7 +209,7 @@ class Result(Record):
         devices: the cards of the run and what each answered; null where it ran on none.
         telemetry: what was seen of the machine meanwhile; null with ``--telemetry off``.
         profile: where ``--profile`` asked for it.
-        phases: of an inference on a GPU; null elsewhere.
+        phases: of an inference on a GPU, or of a request to a server that tells; null elsewhere.
         load_s: what making the sessions of the test took; null where its workers made them on
             threads or in processes of their own.
     """

@@ -16,6 +16,7 @@ RUNNERS = {
     "inline": "loadgen_generic.runners.inline:InlineRunner",
     "threadpool": "loadgen_generic.runners.threadpool:ThreadPoolRunner",
     "threadpool+replication": "loadgen_generic.runners.threadpool:ReplicatedThreadPoolRunner",
+    "inflight": "loadgen_generic.runners.inflight:InFlightRunner",
     "processpool": "loadgen_generic.runners.processpool:ProcessPoolRunner",
     "processpool+mp": "loadgen_generic.runners.processpool:ProcessPoolRunner",
 }

@@ -14,6 +14,7 @@ from loadgen_generic.tensors import SamplePlan
 
 __all__ = [
     "RIVALS_PER_CARD",
+    "RIVALS_REMOTE",
     "WORKERS_PER_CARD",
     "WORTHWHILE_SAMPLES",
     "WORTHWHILE_SEC",
@@ -30,6 +31,9 @@ WORTHWHILE_SEC, WORTHWHILE_SAMPLES = 1.0, 64
 # While one batch is computed, the next can be copied.
 WORKERS_PER_CARD = 2
 RIVALS_PER_CARD = (1, 4)
+# Requests under way at servers: what they gain from many, and how many they need, nobody here knows.
+WORKERS_REMOTE = 16
+RIVALS_REMOTE = (4, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Wish:
         cards: how many the run is spread over; 0 on a processor.
         streams: a session is made for its workers, see :class:`ProviderFacts`.
         in_process: workers have to be in this process, since samples are made ready for it.
+        remote: a worker waits for a server, and needs no processor here.
     """
 
     scenario: str
@@ -66,6 +71,7 @@ class Wish:
     cards: int = 0
     streams: bool = False
     in_process: bool = False
+    remote: bool = False
 
 
 def wish_of(config: BenchmarkConfig, plan: SamplePlan, cores: int, cards: int) -> Wish:
@@ -89,6 +95,7 @@ def wish_of(config: BenchmarkConfig, plan: SamplePlan, cores: int, cards: int) -
         cards=cards,
         streams=config.backend != "fake" and facts_of(config.execution_provider).streams,
         in_process=config.data_location != "host",
+        remote=config.backend == "kserve",
     )
 
 
@@ -153,12 +160,13 @@ def layout_by_rule(wish: Wish) -> Layout:
     runner = wish.runner
     if runner == "auto":
         alone = wish.scenario in ONE_AT_A_TIME and not wish.workers
-        runner = "inline" if alone else "threadpool"
+        runner = "inline" if alone else "inflight" if wish.remote else "threadpool"
     if wish.cards:
         workers = 1 if runner == "inline" else wish.workers or WORKERS_PER_CARD * wish.cards
         return _on_cards(wish, runner, workers, batch_size)
-    workers = 1 if runner == "inline" else wish.workers or wish.cores
-    threads = wish.intra_op_threads or max(1, wish.cores // workers)
+    usual = WORKERS_REMOTE if wish.remote else wish.cores
+    workers = 1 if runner == "inline" else wish.workers or usual
+    threads = 1 if wish.remote else wish.intra_op_threads or max(1, wish.cores // workers)
     return Layout(runner, workers, threads, batch_size)
 
 
@@ -189,6 +197,10 @@ def rivals(rule: Layout, wish: Wish) -> Iterator[Layout]:
     """Other layouts worth measuring; none where the user chose."""
     if wish.cards:
         yield from _rivals_on_cards(rule, wish)
+        return
+    if wish.remote:
+        if rule.runner == "inflight" and not wish.workers:
+            yield from (replace(rule, workers=workers) for workers in RIVALS_REMOTE)
         return
     if wish.runner != "auto" or wish.intra_op_threads or wish.cores == 1:
         return

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 
 from loadgen_generic.config import BenchmarkConfig
-from loadgen_generic.environments import Environment
+from loadgen_generic.environments import Environment, ended_by, start_module
 from loadgen_generic.errors import RequestError, RunError
 from loadgen_generic.serving.environment import find_server_environment
 from loadgen_generic.serving.service import Listening, Service
@@ -19,11 +17,7 @@ from loadgen_generic.supervisor import find_model, interruptible
 
 __all__ = ["serve"]
 
-# kserve reads the command line of the process that imports it; this one has none.
-_CHILD = (
-    "import sys; sys.path[0] = sys.argv.pop(); "
-    "from loadgen_generic.serving.entry import main; main()"
-)
+_ENTRY = "loadgen_generic.serving.entry"
 _PATIENCE_SEC = 25.0  # more than the child gives to requests under way, by REST and then gRPC
 
 
@@ -46,7 +40,7 @@ def serve(
         "service": asdict(service.checked()),
     }
     environment = find_server_environment(config)
-    with interruptible(), _start(environment) as child:
+    with interruptible(), start_module(environment, _ENTRY, None) as child:
         try:
             _follow(child, job, lambda listening: ready(listening, environment))
             _wait(child)
@@ -57,20 +51,7 @@ def serve(
         finally:
             child.kill()  # nothing, where it has ended
     if child.returncode:
-        raise RunError(_death(child.returncode))
-
-
-def _start(environment: Environment) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [environment.python, "-c", _CHILD, str(Path(__file__).resolve().parents[2])],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        env=environment.environ(),
-        # Ctrl-C goes to this process alone, which then ends the child.
-        start_new_session=True,
-    )
+        raise RunError(f"the server died ({ended_by(child.returncode)})")
 
 
 def _follow(child: subprocess.Popen[str], job: object, ready: Callable[[Listening], None]) -> None:
@@ -96,11 +77,3 @@ def _wait(child: subprocess.Popen[str]) -> None:
     """Let it finish what it is at, unless there is one more Ctrl-C."""
     with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
         child.wait(_PATIENCE_SEC)
-
-
-def _death(code: int) -> str:
-    try:
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    except ValueError:
-        how = f"signal {-code}"
-    return f"the server died ({how})"

@@ -30,7 +30,7 @@ function wrongModel(chosen) {
   const wrong = {};
   if (file && model && !(model === "custom" && !hub)) {
     wrong.modelpath = `--modelpath and _${model} both name a model; leave one out`;
-  } else if (!file && !model && chosen.backend !== "fake") {
+  } else if (!file && !model && !["fake", "kserve"].includes(chosen.backend ?? chosen._backend)) {
     wrong.modelpath = "name a model: a file here, or one of the variations";
   } else if (!file && model === "custom" && !hub) {
     wrong.modelpath = "_custom without _huggingface needs a file here";

@@ -3,6 +3,7 @@ const WHOLE = /^[+-]?\d+(\.0+)?$/;
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 const SPECIAL = /^[+-]?(inf|infinity|nan)$/i;
 const DURATION = /^(?:(\d+(?:\.\d+)?)h)?\s*(?:(\d+(?:\.\d+)?)m)?\s*(?:(\d+(?:\.\d+)?)s)?$/i;
+const HOST_PORT = /^(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/,[\]]+):(\d{1,5})$/;
 const WEEK = 7 * 24 * 3600;
 const BOUNDS = {
   ge: ["at least", (value, bound) => value >= bound],
@@ -54,6 +55,18 @@ const WELL_FORMED = {
     const parts = text.split(",").map((part) => part.trim());
     return text.trim().toLowerCase() === "all"
       || (parts.every((part) => /^\d+$/.test(part)) && new Set(parts.map(BigInt)).size === parts.length);
+  },
+  endpoint: (text) => {
+    const parts = text.split(",").map((part) => part.trim());
+    const ports = parts.map((part) => Number(part.match(HOST_PORT)?.[1]));
+    return ports.every((port) => port >= 1 && port <= 65535) && new Set(parts).size === parts.length;
+  },
+  header: (text) => {
+    const { pairs } = parsePairs(text);
+    const names = (pairs || []).map(([name]) => name.toLowerCase());
+    return pairs !== undefined && new Set(names).size === names.length
+      && names.every((name) => /^[0-9a-z_.-]+$/.test(name) && !/^grpc-|-bin$/.test(name))
+      && pairs.every(([, value]) => /^[\x20-\x7e]*$/.test(value));
   },
   image_scale: (text) => WELL_FORMED.image_mean(text) && !text.split(",").map(asFloat).includes(0),
   budget: (text) => {

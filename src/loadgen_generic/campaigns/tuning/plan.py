@@ -22,7 +22,7 @@ from loadgen_generic.campaigns.tuning.finals import (
     still_in,
 )
 from loadgen_generic.campaigns.tuning.judging import judged
-from loadgen_generic.campaigns.tuning.objective import objective_of
+from loadgen_generic.campaigns.tuning.objectives import objective_of
 from loadgen_generic.campaigns.tuning.proposing import Proposer
 from loadgen_generic.campaigns.tuning.runs import Runs
 from loadgen_generic.campaigns.tuning.setting import Setting

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from loadgen_generic.campaigns.bisection import Trial
 from loadgen_generic.campaigns.tuning.setting import Setting
 from loadgen_generic.results.result import Result
 
-__all__ = ["TIMED", "Entry", "Tried", "facts_of", "load_trials", "tried"]
+__all__ = ["TIMED", "Entry", "Tried", "facts_of", "tried"]
 
 Entry = dict[str, Any]
 # Phases in which a setting is timed, in their order.
@@ -56,22 +55,6 @@ def tried(runs: Sequence[Entry]) -> list[Tried]:
 
 def _timed(runs: Sequence[Entry]) -> Iterator[Entry]:
     return (each for each in runs if each["phase"] in TIMED and each.get("setting"))
-
-
-def load_trials(entries: Sequence[Mapping[str, Any]]) -> list[Trial]:
-    """Of a search for a load, as the bisection takes them."""
-    return [
-        Trial(
-            each["load"],
-            each["full"],
-            each["passed"],
-            each["sustained"],
-            each["hopeless"],
-            bool(each["doubts"]),
-        )
-        for each in entries
-        if "load" in each
-    ]
 
 
 def facts_of(result: Result) -> dict[str, Any]:

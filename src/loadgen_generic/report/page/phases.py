@@ -1,4 +1,4 @@
-"""How the time of an inference on a GPU divides into copies and computation."""
+"""How the time of an inference divides: on a GPU, or between a network and a server."""
 
 from __future__ import annotations
 
@@ -18,12 +18,26 @@ _FROM = {
 }
 
 
+def _of_a_card(location: str) -> str:
+    return (
+        f"Samples start in {_FROM.get(location, location)}. In the test, the copies of one worker "
+        "overlap with the computation of another where there are several."
+    )
+
+
+def _of_a_server() -> str:
+    return (
+        "The server reports what a request waits and computes; the network is all the rest, with "
+        "encoding and decoding at both ends."
+    )
+
+
 def phase_charts(figures: Figures) -> list[Chart]:
     """One chart; none where there is nothing to divide."""
     phases = figures.result.phases if figures.result else None
     if phases is None:
         return []
-    parts = phases_of(phases)
+    parts, served = phases_of(phases), phases.network_us is not None
     whole = sum(us for _, us in parts)
     bars = [
         {"name": name, "us": us, "share": 100 * us / whole if whole else 0.0} for name, us in parts
@@ -50,11 +64,9 @@ def phase_charts(figures: Figures) -> list[Chart]:
         Chart(
             "phases",
             "Inference",
-            "Copies and computation",
+            "Network and server" if served else "Copies and computation",
             f"Medians over batches of {phases.batch_size} sample(s), which one worker inferred alone "
-            "after the test. Samples start in "
-            f"{_FROM.get(phases.data_location, phases.data_location)}. In the test, the copies of "
-            "one worker overlap with the computation of another where there are several.",
+            f"after the test. {_of_a_server() if served else _of_a_card(phases.data_location)}",
             drawn,
             table_of(
                 ["phase", "time", "share"],

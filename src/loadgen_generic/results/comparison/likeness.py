@@ -78,7 +78,8 @@ def warnings_about(letters: tuple[str, str], first: Subject, other: Subject) -> 
     """Why a verdict on the two may be about something else than what the user has in mind."""
     found = []
     models = [each.result.model for each in (first, other)]
-    if models[0].sha256 != models[1].sha256:
+    # Of a model on a server only the name is known.
+    if len({each.sha256 or Path(each.path).name for each in models}) > 1:
         found.append(f"{letters[0]} and {letters[1]} are of different models")
     hosts = [each.result.host for each in (first, other)]
     changed = [name for name in _SAME_MACHINE if hosts[0].get(name) != hosts[1].get(name)]

@@ -1,0 +1,1 @@
+"""Inference servers over the Open Inference Protocol: a model that is loaded elsewhere."""

@@ -1,0 +1,228 @@
+"""What is tuned for: the metric of a test, or the highest load within a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from loadgen_generic.campaigns.bisection import (
+    PRECISION,
+    Bracket,
+    Step,
+    Trial,
+    bracket,
+    next_step,
+    settled,
+    short_step,
+)
+from loadgen_generic.campaigns.fixing import one_run
+from loadgen_generic.campaigns.lengths import full_seconds, shortened
+from loadgen_generic.campaigns.questions import Question, question_of, trials_of
+from loadgen_generic.campaigns.tuning.objective import Objective
+from loadgen_generic.campaigns.tuning.trial import Entry
+from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.results.detail_log import HEADLINES
+from loadgen_generic.results.result import Result
+
+__all__ = ["objective_of"]
+
+# A challenger begins this much above the best load so far: less would not make it the best.
+_AHEAD = 1.03
+# A challenger whose layout was not searched for yet begins below it.
+_BEHIND = 0.8
+# The limit of an automatic layout need not be known so well, since others are tried yet.
+_NEAR_ENOUGH = 1.12
+# One that is ahead goes on by this, since it is hardly far ahead.
+_FURTHER = 1.2
+_MOST_SHORT = 8
+# A longer trial is so many times as long as a short one.
+_LONGER = 3.0
+
+
+def objective_of(config: BenchmarkConfig) -> Objective:
+    """The objective of a request.
+
+    Raises:
+        RequestError: a needed option is missing.
+    """
+    if config.scenario in ("Server", "MultiStream"):
+        return _Load(config)
+    return _Metric(config)
+
+
+class _Metric:
+    varies_load = False
+
+    def __init__(self, config: BenchmarkConfig) -> None:
+        self._scenario = config.scenario
+        self.higher_is_better = config.scenario == "Offline"
+        self.unit = HEADLINES[config.scenario].unit
+
+    def words(self, fixed: Mapping[str, Any]) -> str:
+        what = "samples/s" if self.higher_is_better else "latency of a query"
+        return f"{what} in {self._scenario}"
+
+    def bound(self, effective: Mapping[str, Any]) -> dict[str, Any]:
+        return {}
+
+    def short(
+        self, config: BenchmarkConfig, entries: Sequence[Entry], to_beat: float, layout_open: bool
+    ) -> BenchmarkConfig | None:
+        return None if entries else _as_long(config, 1.0)
+
+    def longer(self, config: BenchmarkConfig) -> BenchmarkConfig | None:
+        return _as_long(config, _LONGER)
+
+    def full(
+        self, config: BenchmarkConfig, entries: Sequence[Entry], rounds: int
+    ) -> tuple[BenchmarkConfig, bool] | None:
+        return None if sum(each["full"] for each in entries) >= rounds else (config, True)
+
+    def judge(self, result: Result, full: bool) -> dict[str, Any]:
+        why = "" if result.metric.value > 0 else "nothing was measured"
+        if full:
+            why = why or "; ".join(result.invalid_reasons)
+        return {"passed": not why, "why": why, "value": result.metric.value or None}
+
+    def value(self, entries: Sequence[Entry], full: bool) -> float | None:
+        passed = [each for each in entries if each["passed"] and each.get("value")]
+        of_full = [each["value"] for each in passed if each["full"]]
+        if full or of_full:
+            return median(of_full) if of_full else None
+        # The longest test of a search says most.
+        longest = max((each["duration_s"] for each in passed), default=0.0)
+        values = [each["value"] for each in passed if each["duration_s"] >= longest / 2]
+        return median(values) if values else None
+
+    def limits(self, entries: Sequence[Entry]) -> tuple[float | None, float | None]:
+        values = self._full(entries)
+        return (min(values), max(values)) if values else (None, None)
+
+    def spread(self, entries: Sequence[Entry]) -> float:
+        values = self._full(entries)
+        return (max(values) - min(values)) / median(values) if values else 0.0
+
+    def ahead(self, entries: Sequence[Entry], of: Sequence[Entry]) -> tuple[float, float]:
+        # Round by round, so that a machine that slows down between them cancels out.
+        pairs = zip(self._full(entries), self._full(of), strict=False)
+        ratios = [a / b if self.higher_is_better else b / a for a, b in pairs]
+        middle = median(ratios)
+        apart = sorted(abs(ratio / middle - 1) for ratio in ratios)
+        # One disturbed round of many says nothing of the others.
+        return middle, apart[-2] if len(apart) > 4 else apart[-1]
+
+    def tests_needed(self, rounds: int) -> int:
+        return rounds
+
+    def at(self, config: BenchmarkConfig, _: float) -> BenchmarkConfig:
+        return config
+
+    def _full(self, entries: Sequence[Entry]) -> list[float]:
+        return [each["value"] for each in entries if each["full"] and each["passed"]]
+
+
+class _Load:
+    higher_is_better = True
+    varies_load = True
+
+    def __init__(self, config: BenchmarkConfig) -> None:
+        question = question_of(config)
+        self._config, self.unit = config, question.unit
+
+    def words(self, fixed: Mapping[str, Any]) -> str:
+        bound = question_of(self._config).bound_in_words(fixed)
+        return f"{self.unit} in {self._config.scenario} within {bound}"
+
+    def bound(self, effective: Mapping[str, Any]) -> dict[str, Any]:
+        # In MultiStream it is the search's alone: LoadGen knows of none there.
+        names = ("target_latency_ms", "target_latency_percentile")
+        return {name: getattr(self._config, name) or effective[name] for name in names}
+
+    def short(
+        self, config: BenchmarkConfig, entries: Sequence[Entry], to_beat: float, layout_open: bool
+    ) -> BenchmarkConfig | None:
+        question, trials = question_of(config), trials_of(entries)
+        if len(trials) >= _MOST_SHORT or any(trial.hopeless for trial in trials):
+            return None
+        load: float | None
+        if not trials:
+            # A test without a layout finds its own load: half of what a probe measures.
+            load = 0.0 if config.runner == "auto" else question.first_load()
+            load = load if config.runner == "auto" or not to_beat else _AHEAD * to_beat
+        else:
+            load = self._next(trials, question, to_beat, layout_open)
+            if load is None:
+                return None
+        load = question.round_load(load) if load else 0.0
+        if load and load in {trial.load for trial in trials}:
+            return None
+        return question.trial(Step(load, full=False), {})
+
+    def _next(
+        self, trials: Sequence[Trial], question: Question, to_beat: float, layout_open: bool
+    ) -> float | None:
+        known = bracket(trials)
+        low = known.low or 0.0
+        ahead = max(_AHEAD * to_beat, to_beat + question.least)
+        if to_beat and low < to_beat:
+            load = _BEHIND * to_beat if layout_open and low < _BEHIND * to_beat else ahead
+            return load if known.high is None or load < known.high / 1.001 else None
+        if layout_open and known.narrow(_NEAR_ENOUGH):
+            return None
+        if to_beat and known.high is None:
+            return max(_FURTHER * low, low + question.least)
+        return short_step(trials, question.round_load, question.least)
+
+    def longer(self, config: BenchmarkConfig) -> BenchmarkConfig | None:
+        return None
+
+    def full(
+        self, config: BenchmarkConfig, entries: Sequence[Entry], rounds: int
+    ) -> tuple[BenchmarkConfig, bool] | None:
+        question, trials = question_of(config), trials_of(entries)
+        most = _MOST_SHORT + self.tests_needed(rounds)
+        step = next_step(trials, question.round_load, question.least, most)
+        return (question.trial(step, {}), step.full) if step is not None else None
+
+    def judge(self, result: Result, full: bool) -> dict[str, Any]:
+        # By what was asked for: a short test is held to what a full one has to meet.
+        return question_of(self._config).judge(result, full)
+
+    def value(self, entries: Sequence[Entry], full: bool) -> float | None:
+        return self._bracket(entries, full).low
+
+    def limits(self, entries: Sequence[Entry]) -> tuple[float | None, float | None]:
+        known = self._bracket(entries, full=True)
+        return known.low, known.high
+
+    def spread(self, entries: Sequence[Entry]) -> float:
+        known = self._bracket(entries, full=True)
+        apart = known.high / known.low if known.low and known.high else PRECISION
+        return max(apart, PRECISION) - 1  # a load that passes once may not the next time
+
+    def ahead(self, entries: Sequence[Entry], of: Sequence[Entry]) -> tuple[float, float]:
+        ours, theirs = self._bracket(entries, full=True), self._bracket(of, full=True)
+        noise = max(self.spread(entries), self.spread(of))
+        return (ours.low or 0.0) / (theirs.low or 1.0), noise
+
+    def tests_needed(self, rounds: int) -> int:
+        return 2 + rounds
+
+    def at(self, config: BenchmarkConfig, value: float) -> BenchmarkConfig:
+        return question_of(config).trial(Step(value, full=True), {})
+
+    def _bracket(self, entries: Sequence[Entry], full: bool) -> Bracket:
+        trials = trials_of(entries)
+        return settled(trials) if full or any(t.full for t in trials) else bracket(trials)
+
+
+def _as_long(config: BenchmarkConfig, times: float) -> BenchmarkConfig:
+    """A test so many times as long as a short one, and no longer than a full one."""
+    options = shortened(one_run(config), config)
+    if options.get("loadgen_duration_sec"):
+        longer = times * options["loadgen_duration_sec"]
+        options["loadgen_duration_sec"] = min(longer, full_seconds(config))
+    if config.samples:
+        options["samples"] = min(int(times * options["samples"]), config.samples)
+    return BenchmarkConfig.model_validate(options)
