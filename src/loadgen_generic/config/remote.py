@@ -43,7 +43,7 @@ class RemoteOptions(Options):
     ] = Field(
         None,
         description="where the servers of --backend kserve listen for gRPC; each request goes to the "
-        f"one with the fewest outstanding ({HERE}, where loadgen-generic serve listens)",
+        f"one with the fewest outstanding ({HERE}, where the command serve listens)",
     )
     remote_model: Annotated[
         str | None, Option(_GROUP, "CM_MLPERF_REMOTE_MODEL", metavar="NAME")
