@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 from loadgen_generic.campaigns.journal import Journal
-from loadgen_generic.campaigns.lengths import full_seconds
 from loadgen_generic.campaigns.strategy import Answer, Attempt
 from loadgen_generic.campaigns.study import Study
 from loadgen_generic.campaigns.tuning.answer import answer, columns, keep, rows
@@ -261,7 +260,7 @@ class TuneSearch:
 
     def fix(self, result: Result) -> dict[str, Any]:
         """Nothing: what the trials have in common is in their entries."""
-        return {"full_s": full_seconds(self._config)}
+        return {}
 
     def judge(self, result: Result, attempt: Attempt) -> dict[str, Any]:
         return judged(result, attempt, self._objective, self._families)
