@@ -12,7 +12,7 @@ from loadgen_generic.tensors import Dim, axis_key
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Graph", "attribute", "graphs_in", "open_graph"]
+__all__ = ["Graph", "attribute", "graphs_in", "open_graph", "open_model"]
 
 _SMALL = 1024  # elements of a constant whose values may matter
 
@@ -72,6 +72,13 @@ class Graph:
 
 def open_graph(model_path: str) -> Graph | None:
     """The graph of a model file; None for a file of ONNX Runtime's own format."""
+    model = open_model(model_path)
+    return None if model is None else Graph(model)
+
+
+def open_model(model_path: str) -> onnx.ModelProto | None:
+    """A model without its external weights, its functions put in where they are called; None if
+    it is not in ONNX's own format."""
     import onnx
     import onnx.inliner
     from google.protobuf.message import DecodeError
@@ -82,7 +89,7 @@ def open_graph(model_path: str) -> Graph | None:
         return None
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
-    return Graph(model)
+    return model
 
 
 def attribute(node: onnx.NodeProto, name: str, otherwise: Any) -> Any:

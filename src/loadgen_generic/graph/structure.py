@@ -36,17 +36,12 @@ class Structure:
 def read_structure(model_path: str) -> Structure | None:
     """Read a model without its external weights; None if it is not in ONNX's own format."""
     import onnx
-    import onnx.inliner
-    from google.protobuf.message import DecodeError
 
-    from loadgen_generic.graph.reading import graphs_in
+    from loadgen_generic.graph.reading import graphs_in, open_model
 
-    try:
-        model = onnx.load(model_path, format="protobuf", load_external_data=False)
-    except DecodeError:
+    model = open_model(model_path)
+    if model is None:
         return None
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in weights]
     tensors = [each.type.tensor_type for each in inputs]
