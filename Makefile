@@ -4,8 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 # `make venv EP=openvino` (or cuda, or tensorrt) makes .venv-openvino, for the ONNX Runtime that has
 # this provider: its packages exclude one another. `--ep` finds it.
-# .venv-serve has what `loadgen-generic serve` needs, of which the same is true.
-EPS := openvino cuda tensorrt serve
+# .venv-serve has what `loadgen-generic serve` needs, of which the same is true, and .venv-ray has
+# Ray, for --runner ray and --trials_on ray.
+EPS := openvino cuda tensorrt serve ray
 # The newest CUDA that the driver runs, unless given; 13 where there is no driver.
 CUDA ?= $(or $(shell nvidia-smi 2>/dev/null | sed -n 's/.*CUDA [A-Za-z ]*Version: *\([0-9]*\).*/\1/p'),13)
 BIN := $(CURDIR)/$(VENV)/bin
@@ -47,6 +48,9 @@ CONSTRAINTS := constraints.txt
 ifeq ($(EP),serve)
 CONSTRAINTS := constraints-serve.txt
 EXTRA := cpu,serve
+endif
+ifeq ($(EP),ray)
+EXTRA := cpu,ray
 endif
 ifneq ($(filter $(EP),cuda tensorrt),)
 MAJOR := $(firstword $(subst ., ,$(CUDA)))

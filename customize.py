@@ -40,11 +40,11 @@ EXECUTION_MODE = PREFIX + "MLPERF_EXECUTION_MODE"
 RESULT = PREFIX + "MLPERF_RESULT_"
 INPUT_NAME = PREFIX + "ML_MODEL_INPUT_LAYER_NAME"
 EXPECTED = PREFIX + "LOADGEN_GENERIC_MODEL_"  # keys of a variation: what its model expects
-IMAGES = PREFIX + "LOADGEN_GENERIC_IMAGES"
+OURS = PREFIX + "LOADGEN_GENERIC_"
+IMAGES = OURS + "IMAGES"
 PACKAGES_FOUND = PREFIX + "LOADGEN_GENERIC_PACKAGES_FOUND"
 ONNXRUNTIME = PREFIX + "LOADGEN_GENERIC_ONNXRUNTIME"  # which package CM may install, or none
 CUDA_MAJOR = PREFIX + "LOADGEN_GENERIC_CUDA"
-SEARCH = PREFIX + "LOADGEN_GENERIC_SEARCH"  # whether optuna is needed
 PYTHON = PREFIX + "PYTHON_BIN_WITH_PATH"
 STARTED_IN = PREFIX + "TMP_CURRENT_PATH"
 
@@ -245,8 +245,7 @@ def _adjusted(given: Values) -> set[str]:
 
 def _look_for_packages(env: dict[str, Any], options: Values, given: Values, meta: Values) -> str:
     """Decide which packages CM has to see to; returns why no run is possible, or nothing."""
-    asked = dict.fromkeys(("allow_fallback", "backend", "dataset", "mode", "scenario"), "")
-    asked.update({"cuda": env.get(PREFIX + "CUDA_VERSION", ""), "ep": "cpu", **options})
+    asked = {"cuda": env.get(PREFIX + "CUDA_VERSION", ""), "ep": "cpu", **options}
     asked["provider"] = "" if env[BACKEND] in NO_MODEL else asked["ep"]
     look = [str(env.get(PYTHON)), str(SOURCES / "find_packages.py")]
     question = json.dumps(asked, default=_text).encode()
@@ -261,7 +260,8 @@ def _look_for_packages(env: dict[str, Any], options: Values, given: Values, meta
     # What the user asks of a package, CM sees to in its dependency.
     adjusted = _adjusted(given) & {name for dep in meta["prehook_deps"] for name in dep["names"]}
     env[PACKAGES_FOUND] = "no" if found["missing"] or adjusted else "yes"
-    env[IMAGES], env[SEARCH] = ("yes" if found[key] else "no" for key in ("images", "search"))
+    for name in ("images", "search", "ray"):  # conditions of dependencies
+        env[OURS + name.upper()] = "yes" if found[name] else "no"
     env[ONNXRUNTIME], env[CUDA_MAJOR] = found["install"], found["cuda"]
     return str(found["error"])
 

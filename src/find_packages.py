@@ -1,13 +1,14 @@
 """Say as JSON what this Python lacks of what a run needs, without importing any of it.
 
 Standard input holds ``provider``, the execution provider, or nothing for a run without ONNX
-Runtime; ``allow_fallback``, ``backend``, ``dataset``, ``mode``, ``scenario`` and ``cuda``, the
-version that CM found. The answer:
+Runtime; ``allow_fallback``, ``backend``, ``dataset``, ``mode``, ``runner``, ``scenario``,
+``trials_on`` and ``cuda``, the version that CM found. The answer:
 
 * ``missing``: names of packages;
 * ``install``: the extra whose ONNX Runtime package may be installed here, or ``none``;
 * ``images``: whether the dataset holds any;
 * ``search``: whether the run is a search that optuna makes proposals for;
+* ``ray``: whether it is spread over a cluster that Ray runs;
 * ``cuda``: the major version;
 * ``error``: why the run is impossible, or nothing.
 """
@@ -21,6 +22,7 @@ from pathlib import Path
 
 OLDEST_PYTHON = (3, 10)
 OLDEST_CUDA = 12  # for which there is an onnxruntime-gpu that the harness runs with
+ASKED = ("allow_fallback", "backend", "dataset", "mode", "runner", "scenario", "trials_on")
 YES = ("true", "yes", "on", "1", "t", "y")
 IMAGES = (".jpg", ".jpeg", ".png")
 SEARCHED_BY_LOAD = ("multistream", "server")  # by --mode find_peak, without optuna
@@ -28,8 +30,10 @@ SEARCHED_BY_LOAD = ("multistream", "server")  # by --mode find_peak, without opt
 
 def look(asked):
     """The answer, for the parsed question."""
+    asked = {**dict.fromkeys(ASKED, ""), **asked}
     major = str(asked["cuda"]).partition(".")[0]
     answer = {"missing": [], "install": "none", "images": False, "search": False}
+    answer["ray"] = "ray" in (str(asked[key]).strip().lower() for key in ("runner", "trials_on"))
     answer.update(cuda=major, error="")
     if sys.version_info < OLDEST_PYTHON:
         answer["error"] = (
@@ -53,7 +57,7 @@ def look_for_packages(asked, answer):
     # Folders where we are do not count as modules.
     sys.path[:] = [path for path in sys.path[1:] if path]
     modules = [*NEEDED.values(), "rich", "vl_convert"]
-    modules += ["PIL"] * answer["images"] + ["optuna"] * answer["search"]
+    modules += ["PIL"] * answer["images"] + ["optuna"] * answer["search"] + ["ray"] * answer["ray"]
     if str(asked["backend"]).strip().lower() == "kserve":
         modules += ["tritonclient", "grpc"]
     answer["missing"] = [name for name in modules if not is_module(name)]

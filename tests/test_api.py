@@ -99,13 +99,21 @@ def test_public_names() -> None:
         _ = loadgen_generic.nothing_such
 
 
-# They run in an environment of their own, see tests/serving.
-WITH_KSERVE = ("loadgen_generic.serving.model", "loadgen_generic.serving.server")
+# They run in environments of their own, see tests/serving and tests/cluster.
+WITH_EXTRAS = (
+    "loadgen_generic.serving.model",
+    "loadgen_generic.serving.server",
+    "loadgen_generic.cluster.engine",
+    "loadgen_generic.backends.replicas.backend",
+    "loadgen_generic.backends.replicas.crew",
+    "loadgen_generic.backends.replicas.pools",
+    "loadgen_generic.backends.replicas.worker",
+)
 
 
 def test_every_module_says_what_it_offers() -> None:
     walked = pkgutil.walk_packages(loadgen_generic.__path__, "loadgen_generic.")
-    for name in [module.name for module in walked if module.name not in WITH_KSERVE]:
+    for name in [module.name for module in walked if module.name not in WITH_EXTRAS]:
         module = importlib.import_module(name)
         has_names = [n for n, v in vars(module).items() if getattr(v, "__module__", None) == name]
         assert hasattr(module, "__all__") or not has_names, name

@@ -60,7 +60,7 @@ numbers = st.lists(st.integers(0, 20), min_size=1, max_size=6, unique=True)
     present=st.integers(0, 9),
     provider=st.sampled_from(["cpu", "cuda", "tensorrt", "openvino"]),
     scenario=st.sampled_from(SCENARIOS),
-    runner=st.sampled_from(["auto", *sorted(RUNNERS.keys() - {"inflight"})]),
+    runner=st.sampled_from(["auto", *sorted(RUNNERS.keys() - {"inflight", "ray"})]),
     workers=st.one_of(st.none(), st.integers(1, 12)),
     cores=st.integers(1, 64),
 )

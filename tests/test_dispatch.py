@@ -77,7 +77,7 @@ def test_answers_are_those_of_each_sample_alone(
 
 
 @pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream", "Server", "Offline"])
-@pytest.mark.parametrize("runner", sorted(RUNNERS.keys() - {"inflight"}))
+@pytest.mark.parametrize("runner", sorted(RUNNERS.keys() - {"inflight", "ray"}))
 def test_every_runner_in_every_scenario(runner: str, scenario: str, command: Command) -> None:
     outcome = command.fake(
         runner=runner,

@@ -22,7 +22,9 @@ ASKED = {
     "dataset": "",
     "cuda": "",
     "mode": "",
+    "runner": "",
     "scenario": "",
+    "trials_on": "",
 }
 
 
@@ -161,6 +163,20 @@ def test_images_need_pillow(python: Python, tmp_path: Path) -> None:
     found = python.look(dataset=str(tmp_path / "arrays"))
     assert not found["images"]
     assert "PIL" not in found["missing"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "spread"),
+    [
+        ({"runner": " Ray"}, True),
+        ({"trials_on": "ray"}, True),
+        ({"runner": "threadpool", "trials_on": "here"}, False),
+    ],
+)
+def test_a_cluster_needs_ray(python: Python, flags: dict[str, str], spread: bool) -> None:
+    found = python.look(**flags)
+    assert found["ray"] is spread
+    assert ("ray" in found["missing"]) is spread
 
 
 @pytest.mark.parametrize("backend", ["kserve", "fake"])

@@ -136,6 +136,10 @@ PAIRS: dict[str, Pair] = {
     "tls_ca": Pair(None, "ca.crt", REFUSED, FAKE, model=""),
     "header": Pair(None, "authorization=me", REFUSED, FAKE, model=""),
     "network_division": Pair(None, True, REFUSED, FAKE, model=""),
+    # As do these, in the tests of the cluster.
+    "ray_address": Pair(None, "localhost:9", REFUSED, FAKE, model=""),
+    "batches_in_flight": Pair(None, 3, REFUSED, FAKE, model=""),
+    "trials_on": Pair(None, "ray", REFUSED, FAKE, model=""),
     "runner": Pair("inline", "threadpool", {"runner": None}),
     "concurrency": Pair(1, 3, {"concurrency": None}),
     "backend": Pair("onnxruntime", "fake", {"backend": None}),

@@ -19,9 +19,10 @@ from loadgen_generic.fitting import (
 )
 from loadgen_generic.provider_facts import facts_of
 from loadgen_generic.remote import batching_note, remote_spec
+from loadgen_generic.replication import cluster_spec, find_places
 from loadgen_generic.runners import create_runner
 from loadgen_generic.runners.layout import Layout
-from loadgen_generic.runners.rule import may_batch, rule_layout
+from loadgen_generic.runners.rule import Wish, layout_by_rule, may_batch, wish_of
 from loadgen_generic.runners.setup import RunnerSetup
 from loadgen_generic.seams import Backend, Runner, SampleLibrary
 from loadgen_generic.shapes import apply_shapes, check_inputs, check_values, parse_fill, parse_range
@@ -39,10 +40,11 @@ class Assembly:
     ``beat`` is called after each inference before the test, as a sign of life.
 
     Attributes:
-        cards: the numbers of those that the run is spread over; empty on a processor.
+        cards: the numbers of those here that the run is spread over.
+        places: of a cluster; None where the run is on none.
 
     Raises:
-        RequestError, RunError: a card that is asked for is not there.
+        RequestError, RunError: a card or a cluster that is asked for is not there.
     """
 
     def __init__(
@@ -58,18 +60,23 @@ class Assembly:
         self.beat = beat
         self._backends: dict[_Key, tuple[Backend, ModelSignature]] = {}
         self._load_sec: dict[_Key, float] = {}
+        self.places = find_places(config)
         self.cards: tuple[int, ...] = ()
         alone = Layout("inline", 1, 1, 1)
         self.cards = planned_cards(config, lambda: create_backend(self.spec(alone)).cards())
 
     def begin(self) -> Layout:
         """Load the backend of the layout by rule, as far as that depends on no model."""
-        rule = rule_layout(self._config, self._cores, len(self.cards))
+        rule = layout_by_rule(self.wish(SamplePlan((), batched=True)))
         if self._fell_back(self.backend(rule)[0]):
             self.close()
             self.cards = ()
             return self.begin()
         return rule
+
+    def wish(self, plan: SamplePlan) -> Wish:
+        """What the request leaves open, for a model whose samples are as planned."""
+        return wish_of(self._config, plan, self._cores, len(self.cards), self.places)
 
     def _fell_back(self, backend: Backend) -> bool:
         """Whether a backend that was to run on a card does not."""
@@ -130,6 +137,7 @@ class Assembly:
             device=devices[0] if device is None else device,
             data_location=config.data_location,
             remote=remote_spec(config),
+            cluster=cluster_spec(config, layout),
         )
 
     def backend(self, layout: Layout, device: int | None = None) -> tuple[Backend, ModelSignature]:
@@ -172,7 +180,7 @@ class Assembly:
         """The runner of a layout, its workers warmed up as asked for unless told otherwise."""
         if warmup_queries is None:
             warmup_queries = self._config.warmup_queries
-        devices = self.devices(layout)
+        devices, spec = self.devices(layout), self.spec(layout)
         return create_runner(
             RunnerSetup(
                 runner=layout.runner,
@@ -190,6 +198,7 @@ class Assembly:
                 samples=samples,
                 beat=self.beat,
                 cards=devices if self.cards else (),
+                in_flight=cluster.batches_in_flight if (cluster := spec.cluster) else 1,
             )
         )
 

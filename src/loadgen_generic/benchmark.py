@@ -57,13 +57,13 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
         describe_packages,
         last_level_cache_bytes,
     )
+    from loadgen_generic.nodes import Nodes
     from loadgen_generic.passes import pass_with_profile, pass_with_split
     from loadgen_generic.remote import as_divided, check_padding
     from loadgen_generic.results.devices import shares_in_words, shares_of
     from loadgen_generic.results.profile import PROFILE_FILE
     from loadgen_generic.runners.auto import choose
     from loadgen_generic.runners.probe import probe
-    from loadgen_generic.runners.rule import wish_of
     from loadgen_generic.seams import Elsewhere
     from loadgen_generic.settings import (
         check_files,
@@ -93,13 +93,14 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     feed = settle_feed(config, assembly, rule, cache_bytes, progress.beat)
     plan, samples, notes = feed.plan, feed.samples, feed.notes
     check_padding(config, plan)
-    if backend.effective().get("data_location", "host") != "host":
+    # Its samples are somewhere else before the clock starts.
+    if assembly.places or backend.effective().get("data_location", "host") != "host":
         samples.place()
     measured = assembly.spec(rule)
     inquiry = Inquiry(config, measured, signature, plan, samples, feed.known)
     samples.load(range(samples.resident()))
     layout, reason, rate = choose(
-        wish_of(config, plan, cores, len(assembly.cards)),
+        assembly.wish(plan),
         lambda layout: assembly.build(layout, samples, warmup_queries=1),
         range(samples.resident()),
         progress.beat,
@@ -194,15 +195,15 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
         known = estimate is not None or config.loadgen_expected_qps is not None
         in_turn = layout.runner == "inline" and settings.scenario in ONE_AT_A_TIME
         pulse = _pulse(run_dir, settings, known, progress, in_turn)
-    before = asdict(read_conditions())
+    nodes = Nodes(backend)
+    nodes.begin(config.telemetry == "on")
+    before, name = asdict(read_conditions(nodes.roots)), nodes.network_name
     progress.enter(Phase.TESTING)
-    name = None if elsewhere is None else elsewhere.network_name
     loadgen.run_test(
         settings, runner, samples, run_dir, progress, take, config.trace, witness, pulse, name
     )
-    for text in [] if elsewhere is None else elsewhere.shares():
-        tell("note", {"text": text})
-    tell("conditions", {"before": before, "after": asdict(read_conditions())})
+    tell("conditions", {"before": before, "after": asdict(read_conditions(nodes.roots))})
+    nodes.tell(tell)
     progress.enter(Phase.VERIFYING)
     precision = str(backend.effective().get("precision", ""))
     tell("answers", inquiry.answer(runner, run_dir, progress.beat, precision))

@@ -66,6 +66,11 @@ class _Story:
         found: dict[str, Any] = self.facts.get("effective", {})
         return found
 
+    def nodes(self) -> list[dict[str, Any]]:
+        """Of a cluster, what was seen on each; empty where the run is on none."""
+        found: list[dict[str, Any]] = self.facts.get("cluster", {}).get("nodes", [])
+        return found
+
     def listen(self, pipe: IO[str], note: Callable[[str], None]) -> None:
         for line in pipe:
             message = json.loads(line)
@@ -76,7 +81,9 @@ class _Story:
                     self.facts.get("notes", []).append(message["text"])
                 case "facts":
                     self.facts = message
-                case "conditions" | "answers" | "devices" | "phases" | "profile" as name:
+                case (
+                    "conditions" | "answers" | "devices" | "cluster" | "phases" | "profile" as name
+                ):
                     self.facts[name] = message
                 case "error":
                     self.error = _error_of(message["exit_code"], message["message"])
@@ -160,7 +167,7 @@ def run_child(
     }
     story.facts["notes"] = [*moved, *story.facts["notes"]]
     if collector is not None:
-        story.facts["telemetry"] = collector.write(run_dir)
+        story.facts["telemetry"] = collector.write(run_dir, story.nodes())
         story.facts["notes"] += collector.notes
     return story.facts
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,7 +32,8 @@ class Reading:
         cores: the processors that this process may run on, which the next two are about.
         busy: processor time that anybody used, over these processors.
         stolen: time that another virtual machine had, over these processors.
-        own: processor time that the supervisor, this process and its children used.
+        own: processor time that the supervisor, this process, its children, and other processes
+            that were named with theirs used.
         throttled: time that the container's limit held the processes back.
         heat_throttles: how often a processor slowed down because of heat.
         swapped_in: bytes that came back from swap, to whomever.
@@ -53,8 +56,12 @@ class Reading:
     governor: str | None
 
 
-def read_conditions() -> Reading:
-    """Look at the machine; meant for the measured process, whose parent is the supervisor."""
+def read_conditions(roots: Iterable[int] = ()) -> Reading:
+    """Look at the machine; meant for the measured process, whose parent is the supervisor.
+
+    Args:
+        roots: other processes that count as its own, with all that they started.
+    """
     numbers = _own_processors()
     times = [each for n, each in enumerate(psutil.cpu_times(percpu=True)) if n in numbers]
     stolen = [each.steal for each in times if hasattr(each, "steal")]
@@ -64,7 +71,7 @@ def read_conditions() -> Reading:
         cores=len(times),
         busy=sum(_busy(each) for each in times),
         stolen=sum(stolen) if stolen else None,
-        own=_own_time(),
+        own=_own_time(roots),
         throttled=_throttled(),
         heat_throttles=_heat_throttles(),
         swapped_in=psutil.swap_memory().sin,
@@ -87,12 +94,16 @@ def _busy(times: object) -> float:
     return float(sum(getattr(times, part, 0.0) for part in parts))
 
 
-def _own_time() -> float:
+def _own_time(roots: Iterable[int]) -> float:
     """Of a process that ends between two readings the time is lost; workers live longer."""
     total = 0.0
-    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    processes = {psutil.Process(), *psutil.Process().children(recursive=True)}
     parent = psutil.Process().parent()
-    for process in [*processes, *([parent] if parent else [])]:
+    processes |= {parent} if parent else set()
+    for root in roots:
+        with suppress(psutil.NoSuchProcess):
+            processes |= {psutil.Process(root), *psutil.Process(root).children(recursive=True)}
+    for process in processes:
         try:
             times = process.cpu_times()
         except (psutil.NoSuchProcess, psutil.AccessDenied):

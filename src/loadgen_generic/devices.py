@@ -12,8 +12,10 @@ __all__ = ["blame_card", "cards_asked_for", "planned_cards", "runs_on_cards"]
 
 
 def runs_on_cards(config: BenchmarkConfig) -> bool:
-    """Whether inferences run on numbered cards; the fake backend plays some where they are
+    """Whether inferences run on numbered cards here; the fake backend plays some where they are
     named."""
+    if config.runner == "ray":
+        return False
     if config.backend == "fake":
         return config.devices is not None
     return facts_of(config.execution_provider).cards

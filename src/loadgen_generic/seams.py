@@ -114,6 +114,10 @@ class Sender(Worker, Protocol):
         """
         ...
 
+    def everywhere(self, batch: Batch) -> None:
+        """Answer a batch by each of those who answer for this worker."""
+        ...
+
 
 class Profiler(Protocol):
     """Finds what a backend spends its time on, apart from the measurement."""

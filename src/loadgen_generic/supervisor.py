@@ -19,7 +19,7 @@ from typing import Any
 from loadgen_generic.child import Observer, SilentObserver, run_child
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.config.remote import masked_headers
-from loadgen_generic.environments import Environment, for_provider, here
+from loadgen_generic.environments import Environment, environment_with, for_provider, here
 from loadgen_generic.errors import InterruptedRunError, LoadgenGenericError, RequestError, RunError
 from loadgen_generic.provider_facts import facts_of
 from loadgen_generic.results.result import Result, write_json
@@ -155,11 +155,16 @@ def find_environment(config: BenchmarkConfig) -> Environment:
     """The environment whose interpreter measures.
 
     Raises:
-        RunError: none has the execution provider, or the one that does cannot be used.
+        RunError: none has the execution provider, or Ray where it is asked for, or the one that does
+            cannot be used.
     """
-    if config.backend != "onnxruntime":
-        return here()
-    return for_provider(config.execution_provider, config.allow_fallback)
+    usual, provider = here(), None
+    if config.backend == "onnxruntime":
+        provider = config.execution_provider
+        usual = for_provider(provider, config.allow_fallback)
+    if config.runner != "ray":
+        return usual
+    return environment_with("ray", "ray", usual, provider, "--runner ray")
 
 
 def check_request(config: BenchmarkConfig) -> str:

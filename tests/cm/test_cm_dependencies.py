@@ -163,6 +163,12 @@ def test_a_server_needs_its_client_and_no_onnx_runtime(cm: Cm) -> None:
     assert not [tags for tags in listed if "onnx" in tags]
 
 
+def test_a_cluster_needs_ray(cm: Cm) -> None:
+    wanted = "get,generic-python-lib,_package.ray"
+    assert wanted in dependencies(cm, runner="ray")
+    assert wanted not in dependencies(cm, runner="threadpool")
+
+
 @pytest.mark.slow
 def test_tuning_through_cm(cm: Cm, model: Path) -> None:
     flags = {"mode": "tune", "budget": "20s", "ep": "cpu", "tolerance": "bfloat16"}

@@ -37,6 +37,7 @@ EXAMPLES = {
     "image_scale": "0.12",
     "budget_sec": "13m",
     "endpoint": "host:8099",
+    "ray_address": "head:6399",
     "header": "name=word",
 }
 # Of an option that is open, the values that others depend on.

@@ -55,6 +55,8 @@ def reference_spec(measured: BackendSpec, model_path: str) -> BackendSpec:
         allow_fallback=False,
         device=0,
         data_location="host",
+        remote=None,
+        cluster=None,
     )
 
 

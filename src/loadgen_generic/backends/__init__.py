@@ -9,7 +9,7 @@ from typing import cast
 
 from loadgen_generic.seams import Backend
 
-__all__ = ["BACKENDS", "BackendSpec", "RemoteSpec", "create_backend"]
+__all__ = ["BACKENDS", "BackendSpec", "ClusterSpec", "RemoteSpec", "create_backend"]
 
 # Named, not imported: only the chosen engine is loaded.
 BACKENDS = {
@@ -17,6 +17,7 @@ BACKENDS = {
     "fake": "loadgen_generic.backends.fake:FakeBackend",
     "kserve": "loadgen_generic.backends.kserve.backend:KserveBackend",
 }
+_REPLICAS = "loadgen_generic.backends.replicas.backend:ReplicatedBackend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,26 @@ class RemoteSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """Where replicas of a backend run in place of one here.
+
+    Attributes:
+        address: of the Ray cluster; None for the one that Ray finds.
+        replicas: how many, over all nodes.
+        cpus, gpus: that each takes.
+        batches_in_flight: how many each may have at once.
+        answers: whether anybody looks at the answers; else they stay where they are.
+    """
+
+    address: str | None
+    replicas: int
+    cpus: int
+    gpus: int
+    batches_in_flight: int
+    answers: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BackendSpec:
     """What a backend is built from.
 
@@ -67,6 +88,7 @@ class BackendSpec:
         device: number of the GPU, for a provider that has such.
         data_location: ``host``, ``pinned`` or ``device``, see the option.
         remote: for a backend that only asks others; else None.
+        cluster: where replicas of the backend run; None for one in this process.
     """
 
     name: str
@@ -86,8 +108,10 @@ class BackendSpec:
     device: int = 0
     data_location: str = "host"
     remote: RemoteSpec | None = None
+    cluster: ClusterSpec | None = None
 
 
 def create_backend(spec: BackendSpec) -> Backend:
-    module, _, name = BACKENDS[spec.name].partition(":")
+    place = BACKENDS[spec.name] if spec.cluster is None else _REPLICAS
+    module, _, name = place.partition(":")
     return cast(Backend, getattr(importlib.import_module(module), name)(spec))

@@ -9,13 +9,15 @@ from loadgen_generic.results.result import Result
 
 __all__ = ["layout_of", "one_run", "same_test"]
 
-_OF_THE_CAMPAIGN = ("mode", "repeat")
+_OF_THE_CAMPAIGN = ("mode", "repeat", "trials_on")
 
 
 def one_run(config: BenchmarkConfig) -> dict[str, Any]:
     """The options given, for one run of the campaign; not to be written down, since headers are
     among them."""
     given = config.model_dump(exclude_unset=True)
+    if config.trials_on == "ray":
+        given.pop("ray_address", None)  # the cluster is the campaign's as well
     return {name: value for name, value in given.items() if name not in _OF_THE_CAMPAIGN}
 
 

@@ -85,7 +85,7 @@ class Journal:
         return path, None
 
     def add(self, run: Mapping[str, Any], result: Result, kind: str = "") -> None:
-        """Note a finished run.
+        """Note a finished run, and its node if it ran on one of a cluster.
 
         Args:
             kind: runs of several kinds, such as on two providers, have a ground for each.
@@ -102,12 +102,19 @@ class Journal:
         }
         first = self.content.setdefault("ground", {}).setdefault(kind, ground)
         changed = [name for name, value in ground.items() if first[name] != value]
+        node = result.host.get("node")
         if changed:
-            raise RunError(
-                f"not the same as when this began, so the runs in {self.directory} cannot be "
-                f"compared: {', '.join(changed)}. Give another --output_dir to begin anew."
+            first_node = next((each["node"] for each in self.runs if "node" in each), node)
+            unlike = (
+                "not the same as when this began"
+                if node == first_node
+                else f"node {node} is not like node {first_node}, where this began"
             )
-        self._note(run, Path(result.output_dir))
+            raise RunError(
+                f"{unlike}, so the runs in {self.directory} cannot be compared: "
+                f"{', '.join(changed)}. Give another --output_dir to begin anew."
+            )
+        self._note(run if node is None else {**run, "node": node}, Path(result.output_dir))
 
     def add_failed(self, run: Mapping[str, Any], directory: Path) -> None:
         """Note a run that ended without a result, where that is an answer as well."""

@@ -11,6 +11,7 @@ from typing import Any
 from loadgen_generic.campaigns.bisection import Step, next_step, settled
 from loadgen_generic.campaigns.journal import Journal
 from loadgen_generic.campaigns.questions import question_of, trials_of
+from loadgen_generic.campaigns.spreading.foresight import foresee
 from loadgen_generic.campaigns.strategy import Answer, Attempt, to_paste
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import LoadgenGenericError
@@ -21,7 +22,7 @@ __all__ = ["LoadSearch"]
 
 
 class LoadSearch:
-    """A :class:`~loadgen_generic.campaigns.strategy.Strategy`.
+    """A :class:`~loadgen_generic.campaigns.strategy.Strategy`, and ``Foreseeing``.
 
     Raises:
         RequestError: a needed option is missing.
@@ -45,6 +46,13 @@ class LoadSearch:
             return None
         return Attempt(question.trial(step, journal.content["fixed"]), step.full)
 
+    def foreseen(self, journal: Journal, count: int) -> list[Attempt]:
+        if not journal.runs:
+            return [self.first()]
+        question, fixed = self._question, journal.content["fixed"]
+        steps = foresee(trials_of(journal.runs), question.round_load, question.least, count)
+        return [Attempt(question.trial(step, fixed), step.full) for step in steps]
+
     def fix(self, result: Result) -> dict[str, Any]:
         return self._question.fix(result)
 
@@ -61,7 +69,7 @@ class LoadSearch:
             (e for e in journal.runs if e["full"] and e["passed"] and e["load"] == bracket.low),
             None,
         )
-        chosen = best or journal.runs[-1]
+        chosen = best or _last_failure(journal.runs)
         sentence = self._sentence(journal, bracket.low, bracket.high)
         changes: dict[str, Any] = {"valid": True, "invalid_reasons": [], "next_command": ""}
         if best is None:
@@ -93,7 +101,7 @@ class LoadSearch:
         question, count = self._question, len(journal.runs)
         bound = question.bound_in_words(journal.content["fixed"])
         if low is None:
-            last = journal.runs[-1]
+            last = _last_failure(journal.runs)
             tried = f"{min(each['load'] for each in journal.runs):.4g} {question.unit}"
             return (
                 f"no load stays within {bound}: the least of {count} tried was {tried}, and "
@@ -117,3 +125,9 @@ class LoadSearch:
             latency,
             "passed" if run["passed"] else f"failed: {run['why']}",
         )
+
+
+def _last_failure(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Where nothing passed at full length, the one that says why. Tests that ran at once end in any
+    order."""
+    return next((run for run in reversed(runs) if not run["passed"]), runs[-1])

@@ -14,7 +14,8 @@ from loadgen_generic.campaigns.audience import Audience, OnlyProgress
 from loadgen_generic.campaigns.fixing import one_run, same_test
 from loadgen_generic.campaigns.journal import Journal, entry_of, open_journal
 from loadgen_generic.campaigns.keeping import kept
-from loadgen_generic.campaigns.reported import run
+from loadgen_generic.campaigns.spreading.stage import nodes_in_words, stage_for, with_nodes
+from loadgen_generic.campaigns.strategy import Attempt
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.results.bootstrap import CONFIDENCE, median_interval, spread
 from loadgen_generic.results.computation import computation_of
@@ -56,17 +57,29 @@ def repeat(config: BenchmarkConfig, audience: Audience) -> Result:
                 f"going on in {journal.directory}: {journal.resumed} of {config.repeat} runs "
                 "are done"
             )
-        audience.table(_COLUMNS, [_cells(each) for each in journal.runs])
-        while len(journal.runs) < config.repeat:
-            options = {**one_run(config), **journal.content.get("fixed", {})}
-            directory, result = journal.place(_RUNS)
-            if result is None:
-                quiet = OnlyProgress(audience, notes=not journal.runs)
-                result = run(BenchmarkConfig.model_validate(options), quiet, directory)
-            journal.content.setdefault("fixed", same_test(result))
-            journal.add(_entry(result), result)
-            audience.table(_COLUMNS, [_cells(each) for each in journal.runs])
+        _show(config, journal, audience)
+        with stage_for(config, journal, audience) as stage:
+            while (left := config.repeat - len(journal.runs)) > 0:
+                directory, result = journal.place(_RUNS)
+                if result is None:
+                    quiet = OnlyProgress(audience, notes=not journal.runs)
+                    # The first one says what test it is.
+                    count = min(left, stage.width) if "fixed" in journal.content else 1
+                    _, result = stage.run([_next(config, journal)] * count, directory, quiet)
+                journal.content.setdefault("fixed", same_test(result))
+                journal.add(_entry(result), result)
+                _show(config, journal, audience)
         return _conclude(config, journal)
+
+
+def _next(config: BenchmarkConfig, journal: Journal) -> Attempt:
+    options = {**one_run(config), **journal.content.get("fixed", {})}
+    return Attempt(BenchmarkConfig.model_validate(options), full=True)
+
+
+def _show(config: BenchmarkConfig, journal: Journal, audience: Audience) -> None:
+    rows = [_cells(each) for each in journal.runs]
+    audience.table(*with_nodes(config, _COLUMNS, rows, journal.runs))
 
 
 def _conclude(config: BenchmarkConfig, journal: Journal) -> Result:
@@ -95,7 +108,8 @@ def _conclude(config: BenchmarkConfig, journal: Journal) -> Result:
             "valid": not failed,
             "invalid_reasons": reasons,
             "verdict": _sentence(middle, found, reasons),
-            "next_command": next_command and f"{next_command} --repeat {config.repeat}",
+            "next_command": next_command and f"{next_command} {_many(config)}",
+            "notes": [*middle.notes, *nodes_in_words(journal.runs)],
             "config": middle.config.model_copy(
                 update={
                     "requested": requested(config),
@@ -115,6 +129,15 @@ def _conclude(config: BenchmarkConfig, journal: Journal) -> Result:
     write_json(result.path, result.model_dump())
     journal.finish(repeat=found.model_dump(), doubts=result.doubts)
     return result
+
+
+def _many(config: BenchmarkConfig) -> str:
+    """The options of the campaign, which its single runs do not have."""
+    words = f"--repeat {config.repeat}"
+    if config.trials_on == "ray":
+        words += " --trials_on ray"
+        words += f" --ray_address {config.ray_address}" if config.ray_address else ""
+    return words
 
 
 def _sentence(middle: Result, found: Repetition, reasons: list[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from loadgen_generic import supervisor
@@ -9,9 +10,9 @@ from loadgen_generic.child import Observer, SilentObserver
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RunError
 from loadgen_generic.report.writing import REPORT_FILE, write_report
-from loadgen_generic.results.result import Result
+from loadgen_generic.results.result import RESULT_FILE, Result, read_result
 
-__all__ = ["report_on", "run"]
+__all__ = ["report_missing", "report_on", "run"]
 
 
 def run(
@@ -38,3 +39,14 @@ def report_on(result: Result, observer: Observer) -> None:
             f"{error.strerror or error}. Make room, then run loadgen-generic report "
             f"{result.path.parent}."
         ) from None
+
+
+def report_missing(directories: Iterable[Path], observer: Observer) -> None:
+    """The pages of those runs that have a result and no page yet.
+
+    Raises:
+        RunError: one cannot be written.
+    """
+    for directory in directories:
+        if (directory / RESULT_FILE).is_file() and not (directory / REPORT_FILE).exists():
+            report_on(read_result(directory), observer)

@@ -5,14 +5,22 @@ The trials are ordinary runs, each in a directory of its own under ``trials``.
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from loadgen_generic.campaigns.audience import Audience, OnlyProgress
 from loadgen_generic.campaigns.journal import Journal, open_journal
 from loadgen_generic.campaigns.keeping import kept
-from loadgen_generic.campaigns.reported import run
-from loadgen_generic.campaigns.strategy import Strategy
+from loadgen_generic.campaigns.spreading.stage import (
+    Stage,
+    nodes_in_words,
+    stage_for,
+    with_nodes,
+)
+from loadgen_generic.campaigns.strategy import Attempt, Foreseeing, Strategy
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import InterruptedRunError, LoadgenGenericError, RequestError
 from loadgen_generic.results.result import Result, read_result, write_json
@@ -66,20 +74,31 @@ def search(
                 f"going on with the search in {journal.directory}: {journal.resumed} trial(s) "
                 "are done"
             )
-        _try_all(strategy, journal, audience)
+        _show(config, strategy, journal, audience)
+        at_once = isinstance(strategy, Foreseeing)
+        with stage_for(config, journal, audience, at_once) as stage:
+            _try_all(config, strategy, journal, audience, stage)
         return _conclude(strategy, journal)
 
 
-def _try_all(strategy: Strategy, journal: Journal, audience: Audience) -> None:
-    audience.table(strategy.columns, strategy.cells(journal.runs))
+def _try_all(
+    config: BenchmarkConfig,
+    strategy: Strategy,
+    journal: Journal,
+    audience: Audience,
+    stage: Stage,
+) -> None:
     begun = time.monotonic()
-    while (attempt := strategy.next(journal)) is not None:
+    while wanted := _wanted(config, strategy, journal, stage.width):
+        attempt = wanted[0]
         directory, result = journal.place(_TRIALS)
         try:
             if result is None:
                 # A look at answers has a layout of its own, which says nothing of the others.
                 quiet = OnlyProgress(audience, notes=not journal.runs and not attempt.about)
-                result = run(attempt.config, quiet, directory)
+                attempt, result = stage.run(wanted, directory, quiet)
+            elif "node" in result.host:
+                attempt = _attempt_of(result, wanted)
         except InterruptedRunError:
             raise
         except LoadgenGenericError as error:
@@ -93,7 +112,34 @@ def _try_all(strategy: Strategy, journal: Journal, audience: Audience) -> None:
             journal.add(told | _took(begun), result, told.get("family", ""))
         begun = time.monotonic()
         strategy.keep(journal)
-        audience.table(strategy.columns, strategy.cells(journal.runs))
+        _show(config, strategy, journal, audience)
+
+
+def _wanted(
+    config: BenchmarkConfig, strategy: Strategy, journal: Journal, width: int
+) -> list[Attempt]:
+    """The next trial, and others to try at once with it; empty when the search is over."""
+    if config.trials_on == "ray" and isinstance(strategy, Foreseeing):
+        return strategy.foreseen(journal, width)
+    attempt = strategy.next(journal)
+    return [] if attempt is None else [attempt]
+
+
+def _attempt_of(result: Result, wanted: Sequence[Attempt]) -> Attempt:
+    """Which of those that ran at once had finished when the command ended."""
+    asked = result.config.requested
+    for attempt in wanted:
+        if json.loads(json.dumps(requested(attempt.config))) == asked:
+            return attempt
+    # One that led nowhere; it is not to settle the answer.
+    return replace(wanted[0], full=False)
+
+
+def _show(
+    config: BenchmarkConfig, strategy: Strategy, journal: Journal, audience: Audience
+) -> None:
+    runs = journal.runs
+    audience.table(*with_nodes(config, strategy.columns, strategy.cells(runs), runs))
 
 
 def _took(begun: float) -> dict[str, float]:
@@ -109,6 +155,7 @@ def _conclude(strategy: Strategy, journal: Journal) -> tuple[Result, dict[str, A
         update={
             "output_dir": str(journal.directory),
             "doubts": [*result.doubts, *_disturbed(journal, found.better)],
+            "notes": [*result.notes, *nodes_in_words(journal.runs)],
             **found.changes,
         }
     )

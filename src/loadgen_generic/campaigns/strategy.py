@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from loadgen_generic.campaigns.journal import Journal
 from loadgen_generic.config import BenchmarkConfig
@@ -13,7 +13,7 @@ from loadgen_generic.results.build import command_line
 from loadgen_generic.results.result import Result
 from loadgen_generic.supervisor import requested
 
-__all__ = ["Answer", "Attempt", "Strategy", "to_paste"]
+__all__ = ["Answer", "Attempt", "Foreseeing", "Strategy", "to_paste"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,19 @@ class Strategy(Protocol):
         ...
 
     def answer(self, journal: Journal) -> Answer: ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A strategy whose tests can run at once, and end in any order."""
+
+    def foreseen(self, journal: Journal, count: int) -> list[Attempt]:
+        """The next test, then those that may come after it; empty when the search is over.
+
+        Args:
+            count: how many at most.
+        """
+        ...
 
 
 def to_paste(config: BenchmarkConfig) -> str:

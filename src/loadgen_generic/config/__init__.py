@@ -13,6 +13,7 @@ from pydantic import model_validator
 from pydantic.fields import FieldInfo
 
 from loadgen_generic.config.answers import AnswerOptions
+from loadgen_generic.config.cluster import ClusterOptions
 from loadgen_generic.config.data import DataOptions
 from loadgen_generic.config.devices import DeviceOptions
 from loadgen_generic.config.dispatch import DispatchOptions
@@ -35,6 +36,7 @@ class BenchmarkConfig(
     SessionOptions,
     DeviceOptions,
     RemoteOptions,
+    ClusterOptions,
     DispatchOptions,
     TuningOptions,
     AnswerOptions,
@@ -67,6 +69,7 @@ class BenchmarkConfig(
             or self.device_contradiction()
             or self.tuning_contradiction()
             or self.remote_contradiction()
+            or self.cluster_contradiction()
             or self._campaign_contradiction()
         )
         if contradiction:

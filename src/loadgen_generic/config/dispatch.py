@@ -22,6 +22,7 @@ class DispatchOptions(Options):
             "inflight",
             "processpool",
             "processpool+mp",
+            "ray",
         ],
         Option("Dispatch", "CM_MLPERF_RUNNER"),
     ] = Field(
@@ -29,8 +30,8 @@ class DispatchOptions(Options):
         description="how queries reach the model: inline on LoadGen's own thread; threadpool, "
         "workers that share a session; threadpool+replication, workers with a session each; "
         "inflight, with --backend kserve, so many requests under way by callbacks; "
-        "processpool (processpool+mp is the same), workers in processes of their own; auto "
-        "calibrates",
+        "processpool (processpool+mp is the same), workers in processes of their own; ray, replicas "
+        "over the nodes of a Ray cluster; auto calibrates",
     )
     concurrency: Annotated[int | None, Option("Dispatch", "CM_MLPERF_CONCURRENCY")] = Field(
         None, ge=0, le=4096, description="number of workers (0: one per core, or as calibrated)"

@@ -9,6 +9,7 @@ interpreter is started, and ONNX Runtime is not imported.
 from __future__ import annotations
 
 from loadgen_generic.environments.choosing import for_provider, how_to_make, known, named
+from loadgen_generic.environments.companion import environment_with
 from loadgen_generic.environments.reading import NEEDED, Environment, here
 from loadgen_generic.environments.starting import ended_by, start_module
 
@@ -16,6 +17,7 @@ __all__ = [
     "NEEDED",
     "Environment",
     "ended_by",
+    "environment_with",
     "for_provider",
     "here",
     "how_to_make",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from loadgen_generic.results.cluster import cluster_in_words
 from loadgen_generic.results.computation import computation_of, provider_name
 from loadgen_generic.results.devices import shares_in_words
 from loadgen_generic.results.phases import Phases
@@ -45,7 +46,8 @@ def computation_rows(result: Result) -> Iterator[tuple[str, str]]:
         yield "operators", words
     if words := _environment(effective.get("environment")):
         yield "measured under", words
-    for words in shares_in_words(result.devices or []):
+    shares = cluster_in_words(result.cluster) if result.cluster is not None else []
+    for words in [*shares, *shares_in_words(result.devices or [])]:
         yield "answered by", words.removeprefix("answered by ")
     if (phases := result.phases) is not None:
         each = (

@@ -10,6 +10,7 @@ from typing import Any
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RunError
 from loadgen_generic.machine import describe_host
+from loadgen_generic.results.cluster import Cluster, cluster_of, doubts_of_cluster
 from loadgen_generic.results.computation import computation_of
 from loadgen_generic.results.detail_log import ACCURACY_MODE, HEADLINES, DetailLog, read_detail_log
 from loadgen_generic.results.devices import shares_of
@@ -91,6 +92,7 @@ def build_result(
         else judge(log, doubts, computed_on)
     )
     conditions = conditions_between(**facts["conditions"]) if "conditions" in facts else None
+    cluster = cluster_of(facts["cluster"]) if "cluster" in facts else None
     result = Result(
         started_at=started_at,
         scenario=log.scenario,
@@ -120,10 +122,11 @@ def build_result(
         accuracy=accuracy,
         verification=verification,
         statistics=statistics,
-        doubts=_doubts(requested, facts, conditions),
+        doubts=_doubts(requested, facts, conditions, cluster),
         conditions=conditions,
         manifest=manifest(facts["model"]["path"]),
         devices=shares_of(facts["devices"]["each"]) if "devices" in facts else None,
+        cluster=cluster,
         telemetry=facts.get("telemetry"),
         profile=Profile(**facts["profile"]) if "profile" in facts else None,
         phases=Phases(**facts["phases"]) if "phases" in facts else None,
@@ -133,13 +136,17 @@ def build_result(
 
 
 def _doubts(
-    requested: Mapping[str, Any], facts: Mapping[str, Any], conditions: Mapping[str, Any] | None
+    requested: Mapping[str, Any],
+    facts: Mapping[str, Any],
+    conditions: Mapping[str, Any] | None,
+    cluster: Cluster | None,
 ) -> list[str]:
     telemetry = facts.get("telemetry")
     return [
         *doubts_of_computation(requested, facts["effective"]),
         *(doubts_of_test(conditions) if conditions is not None else []),
         *(doubts_of_gpus(telemetry.gpus) if telemetry is not None else []),
+        *(doubts_of_cluster(cluster) if cluster is not None else []),
     ]
 
 

@@ -8,7 +8,8 @@ that changes what it means in the runs that had it, raises it. History:
    ``spot_`` fields, null where nothing was kept during the test; ``settings``, empty before;
    ``telemetry`` and ``profile``, null where they were not asked for and before; ``devices``
    and ``phases``, null before and where a run is on no card; ``tuning``, null where it was not
-   asked for and before; ``load_s``, null where it is not known and before.
+   asked for and before; ``load_s``, null where it is not known and before; ``cluster``, null
+   where a run is on none and before.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from loadgen_generic.errors import RequestError
+from loadgen_generic.results.cluster import Cluster
 from loadgen_generic.results.devices import DeviceShare
 from loadgen_generic.results.many_runs import Repetition, Search
 from loadgen_generic.results.phases import Phases
@@ -207,6 +209,7 @@ class Result(Record):
         tuning: of ``--mode tune``; the rest is the winner's last test of full length.
         statistics: where ``--trace`` asked for it, in performance mode.
         devices: the cards of the run and what each answered; null where it ran on none.
+        cluster: its nodes and what each answered; null where the run was on none.
         telemetry: what was seen of the machine meanwhile; null with ``--telemetry off``.
         profile: where ``--profile`` asked for it.
         phases: of an inference on a GPU, or of a request to a server that tells; null elsewhere.
@@ -246,6 +249,7 @@ class Result(Record):
     search: Search | None = None
     tuning: Tuning | None = None
     devices: list[DeviceShare] | None = None
+    cluster: Cluster | None = None
     telemetry: TelemetrySummary | None = None
     profile: Profile | None = None
     phases: Phases | None = None

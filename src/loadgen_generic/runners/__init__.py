@@ -11,12 +11,13 @@ from loadgen_generic.seams import Runner
 __all__ = ["RUNNERS", "create_runner"]
 
 # Named, not imported: only the chosen one is loaded. Two names of one implementation are two
-# lines, since CM users know both.
+# lines: CM users know both of one, and of the other the workers are at different places.
 RUNNERS = {
     "inline": "loadgen_generic.runners.inline:InlineRunner",
     "threadpool": "loadgen_generic.runners.threadpool:ThreadPoolRunner",
     "threadpool+replication": "loadgen_generic.runners.threadpool:ReplicatedThreadPoolRunner",
     "inflight": "loadgen_generic.runners.inflight:InFlightRunner",
+    "ray": "loadgen_generic.runners.inflight:InFlightRunner",
     "processpool": "loadgen_generic.runners.processpool:ProcessPoolRunner",
     "processpool+mp": "loadgen_generic.runners.processpool:ProcessPoolRunner",
 }

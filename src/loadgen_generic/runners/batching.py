@@ -39,6 +39,10 @@ class WorkQueue:
         batch_size: most samples that :meth:`take` joins.
         batch_timeout_sec: how long to wait for a batch to fill; 0 takes what is there.
         workers: how many take from it.
+
+    Attributes:
+        due: when a batch that :meth:`take_now` began goes as it is, by ``time.perf_counter()``; 0
+            where none waits.
     """
 
     def __init__(self, batch_size: int, batch_timeout_sec: float, workers: int) -> None:
@@ -47,6 +51,8 @@ class WorkQueue:
         self._size = batch_size
         self._timeout = batch_timeout_sec
         self._workers = workers
+        self._begun: tuple[list[int], list[int], _Share | None] | None = None
+        self.due = 0.0
 
     def put(self, ids: Sequence[int], indices: Sequence[int]) -> None:
         """Hand a query over, in batches."""
@@ -74,6 +80,43 @@ class WorkQueue:
             return ids, indices
         return ids[first:end], indices[first:end]
 
+    def take_now(self) -> Work | None:
+        """As :meth:`take`, for the only one who takes: None where nothing waits, or where a batch
+        waits to fill, see :attr:`due`. It knows no end."""
+        if self._begun is None:
+            share = self._next_left_over() or self._get_nowait()
+            if share is None:
+                return None
+            ids, indices, first, end = share
+            if end - first == self._size or (not self._timeout and self._queue.empty()):
+                return ids[first:end], indices[first:end]
+            self._begun = [], [], share
+            self.due = time.perf_counter() + self._timeout
+        ids, indices, more = self._begun
+        while more is not None:
+            self._add(ids, indices, more)
+            more = self._get_nowait() if len(ids) < self._size else None
+        if len(ids) < self._size and time.perf_counter() < self.due:
+            self._begun = ids, indices, None
+            return None
+        self._begun, self.due = None, 0.0
+        return ids, indices
+
+    def _get_nowait(self) -> _Share | None:
+        try:
+            return self._queue.get_nowait()
+        except queue.Empty:
+            return None
+
+    def _add(self, ids: list[int], indices: list[int], share: _Share) -> None:
+        """As much of a share as fits into a batch; the rest is left over."""
+        its_ids, its_indices, first, end = share
+        fits = min(end, first + self._size - len(ids))
+        ids += its_ids[first:fits]
+        indices += its_indices[first:fits]
+        if fits < end:
+            self._left_over.append((its_ids, its_indices, fits, end))
+
     def _next_left_over(self) -> _Share | None:
         try:
             return self._left_over.popleft() if self._left_over else None
@@ -86,12 +129,7 @@ class WorkQueue:
         deadline = time.perf_counter() + self._timeout if self._timeout else 0.0
         more: _Share | None = share
         while more is not None:
-            its_ids, its_indices, first, end = more
-            fits = min(end, first + self._size - len(ids))
-            ids += its_ids[first:fits]
-            indices += its_indices[first:fits]
-            if fits < end:
-                self._left_over.append((its_ids, its_indices, fits, end))
+            self._add(ids, indices, more)
             if len(ids) == self._size:
                 break
             more = self._next(deadline)

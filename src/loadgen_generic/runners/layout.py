@@ -29,7 +29,7 @@ class Layout:
     @property
     def shares_session(self) -> bool:
         """Whether the workers of a device use one session together."""
-        return self.runner in ("inline", "threadpool", "inflight")
+        return self.runner in ("inline", "threadpool", "inflight", "ray")
 
     def __str__(self) -> str:
         where = f"x {self.intra_op_threads} thread(s)"

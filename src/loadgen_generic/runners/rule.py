@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from loadgen_generic.cluster.node import Places
 from loadgen_generic.config import ONE_AT_A_TIME, BenchmarkConfig
 from loadgen_generic.errors import RequestError
 from loadgen_generic.provider_facts import facts_of
@@ -22,7 +23,6 @@ __all__ = [
     "layout_by_rule",
     "may_batch",
     "rivals",
-    "rule_layout",
     "wish_of",
 ]
 
@@ -52,6 +52,7 @@ class Wish:
         streams: a session is made for its workers, see :class:`ProviderFacts`.
         in_process: workers have to be in this process, since samples are made ready for it.
         remote: a worker waits for a server, and needs no processor here.
+        places: what a cluster has for replicas; None for a run on none.
     """
 
     scenario: str
@@ -72,9 +73,16 @@ class Wish:
     streams: bool = False
     in_process: bool = False
     remote: bool = False
+    places: Places | None = None
 
 
-def wish_of(config: BenchmarkConfig, plan: SamplePlan, cores: int, cards: int) -> Wish:
+def wish_of(
+    config: BenchmarkConfig,
+    plan: SamplePlan,
+    cores: int,
+    cards: int,
+    places: Places | None = None,
+) -> Wish:
     """What a request leaves open, for a model whose samples are as planned."""
     bound_ms = config.target_latency_ms
     return Wish(
@@ -96,6 +104,7 @@ def wish_of(config: BenchmarkConfig, plan: SamplePlan, cores: int, cards: int) -
         streams=config.backend != "fake" and facts_of(config.execution_provider).streams,
         in_process=config.data_location != "host",
         remote=config.backend == "kserve",
+        places=places,
     )
 
 
@@ -106,12 +115,6 @@ def may_batch(config: BenchmarkConfig) -> bool:
     if config.batch_size or config.scenario == "MultiStream":
         return True
     return duration_sec(config) >= WORTHWHILE_SEC or (config.samples or 0) >= WORTHWHILE_SAMPLES
-
-
-def rule_layout(config: BenchmarkConfig, cores: int, cards: int) -> Layout:
-    """The layout by rule as far as it does not depend on the model: all but the batch."""
-    any_plan = SamplePlan((), batched=True)
-    return layout_by_rule(wish_of(config, any_plan, cores, cards))
 
 
 def layout_by_rule(wish: Wish) -> Layout:
@@ -164,6 +167,8 @@ def layout_by_rule(wish: Wish) -> Layout:
     if wish.cards:
         workers = 1 if runner == "inline" else wish.workers or WORKERS_PER_CARD * wish.cards
         return _on_cards(wish, runner, workers, batch_size)
+    if wish.places:
+        return _on_nodes(wish, wish.places, runner, batch_size)
     usual = WORKERS_REMOTE if wish.remote else wish.cores
     workers = 1 if runner == "inline" else wish.workers or usual
     threads = 1 if wish.remote else wish.intra_op_threads or max(1, wish.cores // workers)
@@ -193,6 +198,17 @@ def _on_cards(wish: Wish, runner: str, workers: int, batch_size: int) -> Layout:
     return Layout(runner, workers, threads, batch_size, min(workers, wish.cards))
 
 
+def _on_nodes(wish: Wish, places: Places, runner: str, batch_size: int) -> Layout:
+    """Replicas over a cluster: as many as there is room for; for one query at a time one, with all
+    the processors of the largest node."""
+    alone = wish.scenario in ONE_AT_A_TIME
+    largest = 1 if places.cards or (wish.workers or 1) > 1 else max(places.each)
+    threads = wish.intra_op_threads or (largest if alone else 1)
+    each = 1 if places.cards else threads
+    room = sum(place // each for place in places.each)
+    return Layout(runner, wish.workers or (1 if alone else max(1, room)), threads, batch_size)
+
+
 def rivals(rule: Layout, wish: Wish) -> Iterator[Layout]:
     """Other layouts worth measuring; none where the user chose."""
     if wish.cards:
@@ -202,7 +218,7 @@ def rivals(rule: Layout, wish: Wish) -> Iterator[Layout]:
         if rule.runner == "inflight" and not wish.workers:
             yield from (replace(rule, workers=workers) for workers in RIVALS_REMOTE)
         return
-    if wish.runner != "auto" or wish.intra_op_threads or wish.cores == 1:
+    if wish.runner != "auto" or wish.intra_op_threads or wish.cores == 1 or wish.places:
         return
     half = wish.cores // 2
     if wish.scenario in ONE_AT_A_TIME and not wish.workers:

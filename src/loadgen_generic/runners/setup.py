@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from loadgen_generic.devices import blame_card
 from loadgen_generic.runners.shapes import by_shape
-from loadgen_generic.seams import Backend, Reader, SampleLibrary, Worker
+from loadgen_generic.seams import Backend, Batch, Reader, SampleLibrary, Worker
 
 __all__ = ["RunnerSetup", "cores_of_worker", "pin_this_thread"]
 
@@ -30,6 +30,7 @@ class RunnerSetup:
         samples: what the indices refer to.
         beat: called after each inference that warms a worker up.
         cards: for each device its number, where they are cards.
+        in_flight: batches that each worker may have at once, where none waits for it.
     """
 
     runner: str
@@ -43,6 +44,7 @@ class RunnerSetup:
     samples: SampleLibrary
     beat: Callable[[], None]
     cards: Sequence[int] = ()
+    in_flight: int = 1
 
     def shared_worker(self, number: int) -> Worker:
         """A worker that shares the backend of its device: the devices take turns."""
@@ -70,14 +72,17 @@ class RunnerSetup:
 
     def warm_up(self, worker: Worker, reader: Reader) -> None:
         """Run a worker until it is past its first, slow inferences."""
+        for batch in self.warm_up_batches(reader):
+            worker.infer(batch)
+            self.beat()
+
+    def warm_up_batches(self, reader: Reader) -> Iterator[Batch]:
+        """What a worker that warms up is to answer."""
         groups = self._alike()
         for number in range(self.warmup_queries):
             turn, group = divmod(number, len(groups))
             first, alike = turn * self.batch_size, groups[group]
-            worker.infer(
-                reader.batch([alike[(first + k) % len(alike)] for k in range(self.batch_size)])
-            )
-            self.beat()
+            yield reader.batch([alike[(first + k) % len(alike)] for k in range(self.batch_size)])
 
     def _alike(self) -> list[Sequence[int]]:
         """The samples of each shape."""

@@ -48,6 +48,8 @@ class ShapedWorkQueue:
         self._shapes = shapes
         self._waiting: dict[int, collections.deque[Work]] = {}  # in the order of their turns
         self._to_close = 0
+        self._begun: tuple[int, list[int], list[int]] | None = None
+        self.due = 0.0
         self._changed = threading.Condition()
 
     def put(self, ids: Sequence[int], indices: Sequence[int]) -> None:
@@ -85,6 +87,25 @@ class ShapedWorkQueue:
                     row = self._wait_for_more(ids, indices, row, shape)
             if row:
                 self._waiting[shape] = row
+            return ids, indices
+
+    def take_now(self) -> Work | None:
+        """As that of :class:`WorkQueue`."""
+        with self._changed:
+            if self._begun is None:
+                if not self._waiting:
+                    return None
+                shape = next(iter(self._waiting))
+                self._begun = shape, [], []
+                self.due = time.perf_counter() + self._timeout
+            shape, ids, indices = self._begun
+            row = self._waiting.pop(shape, collections.deque())
+            self._join(ids, indices, row)
+            if row:
+                self._waiting[shape] = row
+            if len(ids) < self._size and time.perf_counter() < self.due:
+                return None
+            self._begun, self.due = None, 0.0
             return ids, indices
 
     def _join(self, ids: list[int], indices: list[int], row: collections.deque[Work]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -117,11 +117,12 @@ class Collector:
             self._reader.close()
         self._file.unlink(missing_ok=True)
 
-    def write(self, run_dir: Path) -> TelemetrySummary:
+    def write(self, run_dir: Path, nodes: Sequence[Mapping[str, Any]] = ()) -> TelemetrySummary:
         """Write the file, after :meth:`stop`.
 
         Args:
             run_dir: with LoadGen's logs of the same test.
+            nodes: of a cluster, what :class:`~loadgen_generic.telemetry.nodes.NodeWatcher` saw.
 
         Raises:
             RunError: the measured process told of no query, or LoadGen's log lacks its end.
@@ -143,12 +144,17 @@ class Collector:
             if queries is None:
                 self.notes.append(_OTHER_SCHEDULE)
         begin = time.time() - (time.perf_counter_ns() - self._begin_ns) / 1e9
+        # The two clocks are one on Linux, and elsewhere of one pace.
+        shift = time.perf_counter() - time.monotonic() - self._begin_ns / 1e9
         telemetry = Telemetry(
             interval_s=sampled.interval_s,
             own_cpu_share=round(own_cpu_share, 6),
             begin=datetime.fromtimestamp(begin).astimezone().isoformat(timespec="milliseconds"),
             throughput=self._throughput.timeline(self._begin_ns, duration_ns, self._answered),
-            machine=_within(sampled.machine, self._begin_ns, duration_ns),
+            machine=[
+                *_within(sampled.machine, shift, duration_ns),
+                *_within(_of_nodes(nodes), -begin, duration_ns),
+            ],
             queries=queries,
         )
         file = run_dir / TELEMETRY_FILE
@@ -205,10 +211,23 @@ def _schedule_of(log: DetailLog, effective: Mapping[str, Any], every: int) -> Sc
     return Schedule(seed, told if float(f"{told:.6g}") == rate else rate, every)
 
 
-def _within(lines: list[Timeline], begin_ns: int, duration_ns: int) -> list[Timeline]:
-    """What lies in the test, from ``time.monotonic()`` to seconds since the first query."""
-    # The two clocks are one on Linux, and elsewhere of one pace.
-    shift = time.perf_counter() - time.monotonic() - begin_ns / 1e9
+def _of_nodes(nodes: Sequence[Mapping[str, Any]]) -> list[Timeline]:
+    """Each node's lines under titles of its own; their clocks are as near to ours as the network
+    keeps them."""
+    found = []
+    for node in nodes:
+        for told in node.get("timelines", []):
+            line = Timeline(**told)
+            found.append(line.model_copy(update={"title": f"{line.title}, node {node['host']}"}))
+    return found
+
+
+def _within(lines: list[Timeline], shift: float, duration_ns: int) -> list[Timeline]:
+    """What lies in the test.
+
+    Args:
+        shift: from the lines' clock to seconds since the first query.
+    """
     found = []
     for line in lines:
         at_s = [round(at + shift, 4) for at in line.at_s]

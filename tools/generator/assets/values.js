@@ -61,6 +61,7 @@ const WELL_FORMED = {
     const ports = parts.map((part) => Number(part.match(HOST_PORT)?.[1]));
     return ports.every((port) => port >= 1 && port <= 65535) && new Set(parts).size === parts.length;
   },
+  ray_address: (text) => /^(auto|local)$/.test(text) || HOST_PORT.test(text),
   header: (text) => {
     const { pairs } = parsePairs(text);
     const names = (pairs || []).map(([name]) => name.toLowerCase());

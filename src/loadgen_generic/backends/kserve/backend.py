@@ -13,6 +13,7 @@ from loadgen_generic.backends.kserve.datatypes import specs_of
 from loadgen_generic.backends.kserve.ledger import Ledger
 from loadgen_generic.backends.kserve.worker import KserveWorker
 from loadgen_generic.errors import RequestError
+from loadgen_generic.native import keep_large_blocks
 from loadgen_generic.seams import Batch, Profiler, Worker
 from loadgen_generic.tensors import ModelSignature
 
@@ -41,6 +42,7 @@ class KserveBackend:
 
     def load(self) -> ModelSignature:
         remote = self._remote
+        keep_large_blocks()
         self._servers = [Server(endpoint, remote) for endpoint in remote.endpoints]
         for server in self._servers:
             server.check_live()

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from loadgen_generic.backends.balance import Balance
 from loadgen_generic.errors import RunError
 
 __all__ = ["Ledger"]
@@ -25,7 +26,6 @@ class _Account:
 
     endpoint: str
     sent: int = 0
-    outstanding: int = 0
     failed: int = 0
     first: str = ""
 
@@ -35,14 +35,14 @@ class _Account:
 
 
 class Ledger:
-    """Gives each request to the endpoint with the fewest outstanding; of several such, to the one
-    that was sent the fewest. For any number of threads.
+    """Gives each request to an endpoint, see :class:`Balance`. For any number of threads.
 
     A request that fails is the end: nothing is given out after it.
     """
 
     def __init__(self, endpoints: Sequence[str]) -> None:
         self._accounts = [_Account(endpoint) for endpoint in endpoints]
+        self._balance = Balance(len(endpoints))
         self._changed = threading.Condition()
         self._lost = False
 
@@ -55,16 +55,14 @@ class Ledger:
         with self._changed:
             if self._lost:
                 raise self._settled()
-            at = min(range(len(self._accounts)), key=self._load)
-            account = self._accounts[at]
-            account.sent += 1
-            account.outstanding += 1
+            at = self._balance.take()
+            self._accounts[at].sent += 1
         return at
 
     def answered(self, at: int) -> None:
         """A request that this endpoint was given is answered."""
         with self._changed:
-            self._accounts[at].outstanding -= 1
+            self._balance.back(at)
             if self._lost:
                 self._changed.notify_all()
 
@@ -73,7 +71,7 @@ class Ledger:
         those that were under way have ended as well, or a moment has passed."""
         with self._changed:
             account = self._accounts[at]
-            account.outstanding -= 1
+            self._balance.back(at)
             account.failed += 1
             account.first = account.first or why.rstrip(".")
             self._lost = True
@@ -85,14 +83,8 @@ class Ledger:
         with self._changed:
             return [account.sent for account in self._accounts]
 
-    def _load(self, at: int) -> tuple[int, int]:
-        account = self._accounts[at]
-        return account.outstanding, account.sent
-
     def _settled(self) -> RunError:
-        self._changed.wait_for(
-            lambda: not any(each.outstanding for each in self._accounts), _GRACE_SEC
-        )
+        self._changed.wait_for(lambda: not self._balance.outstanding(), _GRACE_SEC)
         return self._error()
 
     def _error(self) -> RunError:

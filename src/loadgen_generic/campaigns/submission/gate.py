@@ -109,6 +109,12 @@ def _of_one(run: OneRun, benchmark: Benchmark) -> Iterator[Problem]:
         yield Problem(
             where, f"LoadGen reported errors: {'; '.join(log.errors)}.", "Make the run again."
         )
+    if run.result.cluster is not None and run.result.cluster.lost:
+        yield Problem(
+            where,
+            f"{run.result.cluster.lost} of its {run.result.cluster.replicas} replicas died.",
+            "Make the run again on a cluster that is whole.",
+        )
     if run.kind == "accuracy":
         yield from _accuracy(run, benchmark, where)
         return

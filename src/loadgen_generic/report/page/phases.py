@@ -25,7 +25,12 @@ def _of_a_card(location: str) -> str:
     )
 
 
-def _of_a_server() -> str:
+def _of_a_server(tells_waiting: bool) -> str:
+    if not tells_waiting:
+        return (
+            "The replica reports what it computes; the network is all the rest: Ray, the way there "
+            "and back, and encoding and decoding at both ends."
+        )
     return (
         "The server reports what a request waits and computes; the network is all the rest, with "
         "encoding and decoding at both ends."
@@ -38,6 +43,7 @@ def phase_charts(figures: Figures) -> list[Chart]:
     if phases is None:
         return []
     parts, served = phases_of(phases), phases.network_us is not None
+    who = "server" if phases.queue_us is not None else "replica"
     whole = sum(us for _, us in parts)
     bars = [
         {"name": name, "us": us, "share": 100 * us / whole if whole else 0.0} for name, us in parts
@@ -64,9 +70,9 @@ def phase_charts(figures: Figures) -> list[Chart]:
         Chart(
             "phases",
             "Inference",
-            "Network and server" if served else "Copies and computation",
+            f"Network and {who}" if served else "Copies and computation",
             f"Medians over batches of {phases.batch_size} sample(s), which one worker inferred alone "
-            f"after the test. {_of_a_server() if served else _of_a_card(phases.data_location)}",
+            f"after the test. {_of_a_server(phases.queue_us is not None) if served else _of_a_card(phases.data_location)}",
             drawn,
             table_of(
                 ["phase", "time", "share"],

@@ -1,0 +1,1 @@
+"""Replicas of a backend on the nodes of a cluster, as one backend."""

@@ -1,0 +1,1 @@
+"""A cluster of nodes that Ray runs: joining it, its nodes, and files that they need."""
