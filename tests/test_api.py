@@ -103,6 +103,7 @@ def test_public_names() -> None:
 WITH_EXTRAS = (
     "loadgen_generic.serving.model",
     "loadgen_generic.serving.server",
+    "loadgen_generic.campaigns.spreading.on_ray",
     "loadgen_generic.cluster.engine",
     "loadgen_generic.backends.replicas.backend",
     "loadgen_generic.backends.replicas.crew",

@@ -80,7 +80,7 @@ def here(**asked: object) -> dict[str, Any]:
 
 
 def test_all_is_there() -> None:
-    told = {"missing": [], "install": "cpu", "images": False, "search": False}
+    told = {"missing": [], "install": "cpu", "images": False, "search": False, "ray": False}
     assert here() == told | {"cuda": "", "error": ""}
 
 

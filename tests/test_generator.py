@@ -307,7 +307,7 @@ def test_the_page_and_the_schema_agree(page: Page) -> None:
         for flag in known
     }
     plain |= {"shape": ["x=1x4"], "range": ["x=1:2"], "distribution": ["x=normal"]}
-    plain |= {"endpoint": ["a:5", "a"], "header": ["x=7", "x"]}
+    plain |= {"endpoint": ["a:5", "a"], "header": ["x=7", "x"], "ray_address": ["a", "a:5"]}
     cases += [
         {"scenario": scenario, first: one, second: two}
         for scenario in values["scenario"][2:]

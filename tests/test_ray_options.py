@@ -37,7 +37,7 @@ ADDRESS = {"ray_address": "10.0.0.1:6379"}
         (RAY | {"data_location": "device", "ep": "cuda"}, "--data_location is about this machine"),
         (RAY | {"mode": "tune"}, "--mode tune looks for what is fastest on this machine"),
         (RAY | {"batches_in_flight": 0}, "--batches_in_flight 0: "),
-        (RAY | {"batches_in_flight": 65}, "--batches_in_flight 65: "),
+        (RAY | {"batches_in_flight": 4097}, "--batches_in_flight 4097: "),
         (RAY | {"ray_address": "10.0.0.1"}, "expected HOST:PORT of the head node"),
         (RAY | {"ray_address": "ray://10.0.0.1:10001"}, "expected HOST:PORT of the head node"),
         (RAY | {"ray_address": "a:1,b:1"}, "expected HOST:PORT of the head node"),
@@ -84,6 +84,12 @@ def test_the_command_says_so(command: Command) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="this Python has Ray")
+def test_a_search_for_layouts_is_about_this_machine(command: Command) -> None:
+    outcome = command.fake(**RAY, mode="find_peak")
+    assert outcome.code == 2
+    assert "--runner ray: --mode find_peak looks for the best layout" in outcome.stderr
+
+
 def test_without_ray(command: Command, tmp_path: Path) -> None:
     # An environment of that name which has none, so that no other is looked for.
     environments = tmp_path / "environments"

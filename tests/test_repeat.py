@@ -73,7 +73,7 @@ class Machine:
         (directory / "meminfo").write_text("SwapTotal: 0 kB\nSwapFree: 0 kB\n")
         monkeypatch.setattr(psutil, "PROCFS_PATH", str(directory))
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
-        monkeypatch.setattr("loadgen_generic.conditions._own_time", lambda: self._own)
+        monkeypatch.setattr("loadgen_generic.conditions._own_time", lambda roots: self._own)
 
     def read(self, at: float, own: float, others: float, stolen: float = 0.0) -> dict[str, Any]:
         """A reading so many seconds after the start, with these totals of seconds."""

@@ -282,6 +282,7 @@ def test_a_node_that_dies_in_the_middle(
         submitter="Example",
         system="box",
         benchmark="3d-unet-99",
+        model_name="m",
         output_dir="made",
     )
     assert made.code == 2

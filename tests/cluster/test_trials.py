@@ -118,7 +118,8 @@ def test_a_search_that_is_interrupted_goes_on(
         "runner": "inline",
         "batch_size": 1,
         "scenario": "Server",
-        "target_latency_ms": 200,
+        "target_latency_ms": 60,
+        "target_latency_percentile": 90,  # needs few queries
         "loadgen_duration_sec": 1,
         "mode": "find_peak",
     }
@@ -139,7 +140,8 @@ def test_a_search_that_is_interrupted_goes_on(
     search = outcome.result.search
     assert search is not None
     assert search.highest_valid is not None
-    assert 20 < search.highest_valid < 100, "the fake backend answers at most 100 a second"
+    # 100 a second for long; in a second the queue of a few more does not grow to the bound.
+    assert 20 < search.highest_valid < 150
 
 
 def test_a_node_that_dies_leaves_its_run_to_another(

@@ -9,7 +9,7 @@ import mmap
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["external_weights", "inputs_without_shape"]
+__all__ = ["external_weights", "inputs_without_shape", "weights_beside"]
 
 # Field numbers of onnx.proto.
 _MODEL_GRAPH = 7
@@ -74,6 +74,20 @@ def external_weights(model_path: str) -> dict[str, int]:
                     name = entries["location"]
                     needed[name] = max(needed.get(name, 0), end)
     return needed
+
+
+def weights_beside(model_path: str) -> list[str]:
+    """Of :func:`external_weights`, the files that are there; none for what is no model, which loading
+    it says.
+
+    Raises:
+        OSError: the model cannot be read.
+    """
+    try:
+        needed = external_weights(model_path)
+    except (ValueError, IndexError):
+        return []
+    return [name for name in needed if (Path(model_path).parent / name).is_file()]
 
 
 def _tensors(data: mmap.mmap, graph: Span) -> Iterator[Span]:

@@ -54,6 +54,13 @@ class LayoutSearch:
     columns: tuple[str, ...] = ("trial", "layout", "length", "value", "result")
 
     def __init__(self, config: BenchmarkConfig) -> None:
+        if config.runner == "ray":
+            raise RequestError(
+                "--mode find_peak looks for the best layout of this machine, and not of a cluster.",
+                flag="runner",
+                value="ray",
+                remedy="Leave it out, or search in Server or MultiStream.",
+            )
         self._config = config
         self._maximize = _MAXIMIZE[config.scenario]
         # What depends on the model is among the facts that the first trial shows.

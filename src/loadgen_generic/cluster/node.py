@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from loadgen_generic.errors import RequestError
 
-__all__ = ["Node", "Places", "gives_way", "placed"]
+__all__ = ["Node", "Places", "own_priority", "placed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,20 @@ def placed(nodes: Sequence[Node], replicas: int, cpus: int, gpus: int) -> list[N
     return chosen
 
 
-def gives_way() -> str:
-    """What the user should know of the priority of this process, in words; empty if nothing."""
+def own_priority() -> str:
+    """Give this process the priority of others: Ray has its workers give way to all of them.
+
+    Returns:
+        What the user should know where that is not permitted; else empty.
+    """
     niceness = os.getpriority(os.PRIO_PROCESS, 0) if hasattr(os, "getpriority") else 0
     if niceness <= 0:
         return ""
-    return (
-        f"Ray has its workers give way to all other processes of their node (niceness {niceness}); "
-        "RAY_worker_niceness=0 in the environment of `ray start` on each node changes that"
-    )
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    except PermissionError:
+        return (
+            f"Ray has its workers give way to other processes of their node (niceness {niceness}); "
+            "RAY_worker_niceness=0 in the environment of `ray start` on each node changes that"
+        )
+    return ""

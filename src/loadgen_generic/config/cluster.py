@@ -28,7 +28,7 @@ class ClusterOptions(Options):
     batches_in_flight: Annotated[int | None, Option(_GROUP, "CM_MLPERF_BATCHES_IN_FLIGHT")] = Field(
         None,
         ge=1,
-        le=64,
+        le=4096,
         description="how many batches each replica of --runner ray has at once: one that it computes, "
         f"and those that wait there for their turn ({BATCHES_IN_FLIGHT})",
     )
@@ -65,12 +65,6 @@ class ClusterOptions(Options):
             )
         if getattr(self, "mode", "") == "tune":
             return "--mode tune looks for what is fastest on this machine, without --runner ray"
-        one_load = getattr(self, "scenario", "") not in ("Server", "MultiStream")
-        if getattr(self, "mode", "") == "find_peak" and one_load:
-            return (
-                f"--mode find_peak in {getattr(self, 'scenario', '')} looks for the best layout of "
-                "this machine, without --runner ray"
-            )
         for flag, given in self._not_with_replicas():
             if given:
                 return f"--{flag} is about this machine, and --runner ray uses others; leave it out"
@@ -89,6 +83,11 @@ class ClusterOptions(Options):
             return (
                 "--trials_on ray has each test on one node, and --runner ray one test on all; leave "
                 "one out"
+            )
+        if getattr(self, "backend", "") == "kserve":
+            return (
+                "--trials_on ray would have all nodes load the servers of --backend kserve at once; "
+                "leave one out"
             )
         if getattr(self, "mode", "") != "find_peak" and getattr(self, "repeat", 1) < 2:
             return "--trials_on ray needs several tests: --repeat N or --mode find_peak"

@@ -92,7 +92,8 @@ class WorkQueue:
                 return ids[first:end], indices[first:end]
             self._begun = [], [], share
             self.due = time.perf_counter() + self._timeout
-        ids, indices, more = self._begun
+        ids, indices, first_share = self._begun
+        more = first_share or self._get_nowait()
         while more is not None:
             self._add(ids, indices, more)
             more = self._get_nowait() if len(ids) < self._size else None

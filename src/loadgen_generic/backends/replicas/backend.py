@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from loadgen_generic import __version__
@@ -16,7 +15,7 @@ from loadgen_generic.backends.replicas.crew import Crew
 from loadgen_generic.backends.replicas.pools import Pools
 from loadgen_generic.backends.replicas.replica import Loaded, Replica
 from loadgen_generic.backends.replicas.worker import ReplicaWorker
-from loadgen_generic.backends.wire import external_weights
+from loadgen_generic.backends.wire import weights_beside
 from loadgen_generic.cluster import engine
 from loadgen_generic.cluster.files import ModelFiles, contents_of, describe_model
 from loadgen_generic.cluster.node import Node, placed
@@ -88,7 +87,7 @@ class ReplicatedBackend:
         if not self._spec.model_path:
             return [self._spec] * len(actors)
         path = self._spec.model_path
-        files = self._files = describe_model(path, _weights(path))
+        files = self._files = describe_model(path, weights_beside(path))
         first = {node.id: (actor, node) for actor, node in zip(actors, self._places, strict=True)}
         asked = {each: actor.find_model.remote(files) for each, (actor, _) in first.items()}
         paths = {each: self._got(told, first[each][1]) for each, told in asked.items()}
@@ -227,14 +226,6 @@ class ReplicatedBackend:
 
     def close(self) -> None:
         engine.ray.shutdown()
-
-
-def _weights(path: str) -> list[str]:
-    """The files beside the model that it needs; none for what is no model, which loading says."""
-    try:
-        return [name for name in external_weights(path) if (Path(path).parent / name).is_file()]
-    except (ValueError, IndexError):
-        return []
 
 
 def _onnxruntime_in(packages: Mapping[str, str]) -> str:

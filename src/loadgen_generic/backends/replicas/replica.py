@@ -11,7 +11,7 @@ from loadgen_generic import __version__
 from loadgen_generic.backends import BackendSpec, create_backend
 from loadgen_generic.backends.replicas.held import HeldPool
 from loadgen_generic.cluster.files import Contents, ModelFiles, keep_model, model_here
-from loadgen_generic.cluster.node import gives_way
+from loadgen_generic.cluster.node import own_priority
 from loadgen_generic.machine import describe_packages
 from loadgen_generic.seams import Batch
 from loadgen_generic.tensors import Array, ModelSignature
@@ -43,11 +43,11 @@ class Replica:
         self._pools: dict[int, HeldPool] = {}
 
     def hello(self) -> dict[str, Any]:
-        """What has to be alike everywhere, and whether this process gives way to others."""
+        """What has to be alike everywhere, and what is to be said of its priority."""
         return {
             "version": __version__,
             "packages": describe_packages(),
-            "gives_way": gives_way(),
+            "gives_way": own_priority(),
         }
 
     def find_model(self, files: ModelFiles) -> str:

@@ -118,10 +118,10 @@ class ReplicaWorker:
         given: tuple[object, ...],
         done: Callable[[BaseException | None], None],
         at: int,
-        error: BaseException,
+        lost: BaseException,
     ) -> None:
         try:
-            self._crew.lose(at, error)
+            self._crew.lose(at, lost)
             self._begin(count, method, given, done)
         except BaseException as error:  # noqa: BLE001 - nobody above would see it
             done(error)

@@ -12,7 +12,11 @@ from collections.abc import Callable, Sequence
 
 from loadgen_generic.campaigns.bisection import MOST_TRIALS, Step, Trial, next_step, settled
 
-__all__ = ["follow", "foresee"]
+__all__ = ["ENOUGH", "follow", "foresee"]
+
+# Trials, after which the answer is what is known: a machine whose passes mean nothing would lead on
+# for ever.
+ENOUGH = 5 * MOST_TRIALS
 
 # Answers that are thought through for each step that is asked for; different ones often lead to
 # the same step.
@@ -53,6 +57,8 @@ def foresee(
         count: how many at most.
     """
     steps: list[Step] = []
+    if len(trials) >= ENOUGH:
+        return steps
     ahead = deque([(tuple(trials), 0)])
     for _ in range(_THOUGHTS * count):
         if not ahead or len(steps) == count:

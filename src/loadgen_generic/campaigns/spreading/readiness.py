@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loadgen_generic import __version__
-from loadgen_generic.backends.wire import external_weights
+from loadgen_generic.backends.wire import weights_beside
 from loadgen_generic.campaigns.spreading.places import LostNodeError, Places, Ticket, names_of
 from loadgen_generic.campaigns.spreading.there import describe, digests
 from loadgen_generic.cluster.files import (
@@ -190,7 +190,7 @@ def _with_model(look: _Look, nodes: Sequence[Node], path: str) -> dict[Node, str
     """The path of the model on each node, sent there if need be."""
     places = look.places
     try:
-        files = describe_model(path, _weights(path))
+        files = describe_model(path, weights_beside(path))
         found = look.at_all(
             nodes, lambda node: places.start(node, model_here, files), "cannot read the model"
         )
@@ -206,12 +206,3 @@ def _with_model(look: _Look, nodes: Sequence[Node], path: str) -> dict[Node, str
     except OSError as error:
         raise RunError(f"cannot read {error.filename or path}: {error.strerror or error}") from None
     return {node: there for node, there in found.items() if there}
-
-
-def _weights(path: str) -> list[str]:
-    """Files beside the model that it needs; none for what is no model, which a test says."""
-    try:
-        needed = list(external_weights(path))
-    except (ValueError, IndexError):
-        return []
-    return [name for name in needed if (Path(path).parent / name).is_file()]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from loadgen_generic import __version__, supervisor
+from loadgen_generic.cluster.node import own_priority
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import LoadgenGenericError
 from loadgen_generic.hashing import sha256_of
@@ -115,20 +116,7 @@ def _unthrottled(cpus: int) -> tuple[str, ...]:
     """
     if os.environ.get(_THREADS) == str(cpus):  # what Ray sets where it is not set
         del os.environ[_THREADS]
-    if not hasattr(os, "setpriority"):
-        return ()
-    niceness = os.getpriority(os.PRIO_PROCESS, 0)
-    if niceness <= 0:
-        return ()
-    try:
-        os.setpriority(os.PRIO_PROCESS, 0, 0)
-    except PermissionError:
-        told = (
-            f"Ray has its workers give way to other processes (niceness {niceness}); "
-            "RAY_worker_niceness=0 in the environment of `ray start` on each node changes that"
-        )
-        return (told,)
-    return ()
+    return tuple(filter(None, [own_priority()]))
 
 
 def _packed(directory: Path) -> bytes:
