@@ -90,7 +90,6 @@ class Fleet:
             are both together. Throughput does not depend on it.
         bytes_per_us: of the link, each way.
         answer_bytes: of a sample.
-        in_turn: a batch leaves in its turn among what else needs the lock, and not before all of it.
         speeds: of each replica, by which its service is divided; empty for equal ones.
     """
 
@@ -100,7 +99,6 @@ class Fleet:
     dispatch: float = 0.5
     bytes_per_us: float = math.inf
     answer_bytes: int = 0
-    in_turn: bool = False
     speeds: tuple[float, ...] = ()
 
 
@@ -166,11 +164,9 @@ class _Run:
     def _at(self, when: float, happen: Callable[..., None], *given: Any) -> None:
         heapq.heappush(self._events, (when, next(self._order), happen, given))
 
-    def _lock(
-        self, take: Callable[[], float], then: Callable[..., None], *given: Any, first: bool = False
-    ) -> None:
+    def _lock(self, take: Callable[[], float], then: Callable[..., None], *given: Any) -> None:
         """Have Python's lock, as soon as it is this one's turn, for as long as ``take`` says."""
-        (self._jobs.appendleft if first else self._jobs.append)((take, then, given))
+        self._jobs.append((take, then, given))
         if not self._locked:
             self._next_job()
 
@@ -195,10 +191,10 @@ class _Run:
         self._wake()
 
     def _wake(self) -> None:
-        """The next batch leaves if there is one, and room for it, before more answers are seen to."""
+        """The next batch leaves if there is one, and room for it, after the answers that are there."""
         if self._waiting and not self._dispatching and self._has_room():
             self._dispatching = True
-            self._lock(self._take, self._sent, first=not self._fleet.in_turn)
+            self._lock(self._take, self._sent)
 
     def _has_room(self) -> bool:
         while self._room and self._outstanding[self._room[0][2]] != self._room[0][0]:
@@ -341,17 +337,13 @@ def server_rows(costs: Costs, fleet: Fleet, most: float) -> Iterator[dict[str, A
     for load in _LOADS:
         gaps = np.random.default_rng(_SEED).exponential(1e6 / (load * capacity), count)
         arrivals = np.cumsum(gaps).tolist()
-        p99 = []
-        for way in (fleet, replace(fleet, in_turn=True)):
-            latencies = simulate(costs, way, count, arrivals).latencies(arrivals)[count // 4 :]
-            p99.append(float(np.percentile(latencies, 99)))
+        latencies = simulate(costs, fleet, count, arrivals).latencies(arrivals)[count // 4 :]
         yield {
             "batch": fleet.batch,
             "replicas": fleet.replicas,
             "load": load,
             "queries_per_sec": load * capacity,
-            "p99_us": p99[0],
-            "p99_in_turn_us": p99[1],
+            "p99_us": float(np.percentile(latencies, 99)),
         }
 
 
@@ -488,17 +480,16 @@ def _report(
     )
     lines += [
         "",
-        "Server, Poisson arrivals; load is a share of what Offline or the driver can do; in turn: if",
-        "batches left in their turn among answers, and not as long as there is room",
+        "Server, Poisson arrivals; load is a share of what Offline or the driver can do",
     ]
     lines += _table(
-        (*_KEYS, "load", "queries/s", "p99 ms", "in turn p99 ms"),
+        (*_KEYS, "load", "queries/s", "p99 ms"),
         [
             [
                 *_keys(row),
                 f"{row['load']:.0%}",
                 f"{row['queries_per_sec']:,.0f}",
-                *(f"{row[name] / 1000:,.4g}" for name in ("p99_us", "p99_in_turn_us")),
+                f"{row['p99_us'] / 1000:,.4g}",
             ]
             for row in rows["server"]
         ],
