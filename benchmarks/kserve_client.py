@@ -3,8 +3,8 @@
 ``python benchmarks/kserve_client.py``: starts ``loadgen-generic serve`` with the fake backend, which
 computes nothing, then in each round SingleStream by the command against a loop of bare calls with
 tensors of the same size, and Offline by the command against a bare loop of asynchronous calls, of
-which the best number in flight counts. Wanted: less than 150 us at the median latency, and 95 % of the
-throughput.
+which the best number in flight counts, by its median over the rounds. Wanted: less than 150 us at
+the median latency, and 95 % of the throughput.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class _Raw(argparse.RawDescriptionHelpFormatter):
 def _row(name: str, floats: int, asked: argparse.Namespace) -> dict[str, Any]:
     sample = np.random.default_rng(0).random((1, floats), np.float32)
     ours: dict[str, list[float]] = {"p50_us": [], "samples_per_sec": []}
-    bare: dict[str, list[float]] = {"p50_us": [], "samples_per_sec": []}
+    bare: dict[str, list[float]] = {"p50_us": []}
+    rates: dict[int, list[float]] = {flying: [] for flying in _IN_FLIGHT}
     with _server(floats) as endpoint, triton.InferenceServerClient(endpoint) as client:
         for number in range(asked.rounds):
             where = asked.work / f"{floats}-{number}"
@@ -65,15 +66,25 @@ def _row(name: str, floats: int, asked: argparse.Namespace) -> dict[str, Any]:
             # One sample a request, as the bare loop has it.
             told = _ours(endpoint, "Offline", where, asked.seconds, batch_size=1)
             ours["samples_per_sec"].append(told["metric"]["value"])
-            each = asked.seconds / len(_IN_FLIGHT)
-            rates = [_bare_rate(client, sample, flying, each) for flying in _IN_FLIGHT]
-            bare["samples_per_sec"].append(max(rates))
+            for flying, found in rates.items():
+                found.append(_bare_rate(client, sample, flying, asked.seconds / 2))
+    # The best number, not each round's luckiest measurement.
+    best = max(rates, key=lambda flying: statistics.median(rates[flying]))
+    bare["samples_per_sec"] = rates[best]
     more = statistics.median(map(float.__sub__, ours["p50_us"], bare["p50_us"]))
     share = statistics.median(
         map(float.__truediv__, ours["samples_per_sec"], bare["samples_per_sec"])
     )
     met = more < _MOST_US and share >= _LEAST_SHARE
-    return {"size": name, "ours": ours, "bare": bare, "more_us": more, "share": share, "met": met}
+    return {
+        "size": name,
+        "ours": ours,
+        "bare": bare,
+        "bare_in_flight": best,
+        "more_us": more,
+        "share": share,
+        "met": met,
+    }
 
 
 @contextmanager

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from command import Command
+from made_environments import environment
 from nodes import OPEN, Cluster
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "serving"))
-
-from servers import environment
 
 _RAY = ["ray==2.60.0", "onnxruntime==1.32.0"]
 _OURS = ["ml_dtypes", "mlcommons-loadgen==6.0.17", "numpy", "onnx", "psutil", "pydantic"]

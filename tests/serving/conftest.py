@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from command import Command
+from made_environments import environment
 from servers import (
     Client,
     Server,
-    environment,
     start_kserve,
     start_mlserver,
     start_plain_kserve,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
 import time
-import venv
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -24,46 +21,14 @@ __all__ = [
     "Client",
     "RefusedError",
     "Server",
-    "environment",
     "start_kserve",
     "start_mlserver",
     "start_plain_kserve",
     "tensor",
 ]
 
-_ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_SEC = 120.0
 _READY = re.compile(r"gRPC at (\S+), REST at (\S+);")
-
-
-def environment(name: str, packages: Sequence[str], shared: Path) -> Path:
-    """A directory with an environment of this name: one that is there already (in
-    ``LOADGEN_GENERIC_ENVIRONMENTS``, or ``.venv-NAME`` of the checkout), else made now, once for
-    all processes that test; some hundred MB are fetched then.
-
-    Args:
-        shared: a directory of these processes together.
-    """
-    chosen = os.environ.get("LOADGEN_GENERIC_ENVIRONMENTS")
-    places = [Path(chosen) / name] if chosen else []
-    link = shared / name
-    with (shared / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not link.exists():
-            there = [each for each in (*places, _ROOT / f".venv-{name}") if each.is_dir()]
-            link.symlink_to(there[0] if there else _made(shared / f"{name}-made", packages))
-    return shared
-
-
-def _made(directory: Path, packages: Sequence[str]) -> Path:
-    try:
-        venv.create(directory, with_pip=True)
-        install = [directory / "bin" / "python", "-m", "pip", "install", "-q"]
-        subprocess.run([*install, "--disable-pip-version-check", *packages], check=True)
-    except BaseException:
-        shutil.rmtree(directory, ignore_errors=True)
-        raise
-    return directory
 
 
 class RefusedError(Exception):
