@@ -106,7 +106,7 @@ WITH_EXTRAS = (
     "loadgen_generic.campaigns.spreading.on_ray",
     "loadgen_generic.cluster.engine",
     "loadgen_generic.backends.replicas.backend",
-    "loadgen_generic.backends.replicas.crew",
+    "loadgen_generic.backends.replicas.roster",
     "loadgen_generic.backends.replicas.pools",
     "loadgen_generic.backends.replicas.worker",
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from loadgen_generic.backends.balance import Balance
 from loadgen_generic.backends.replicas.held import HeldPool
 from loadgen_generic.cluster.files import contents_of, describe_model, keep_model, model_here
-from loadgen_generic.cluster.node import Node, Places, placed
+from loadgen_generic.cluster.node import Node, Room, placed
 from loadgen_generic.config import SCENARIOS, BenchmarkConfig
 from loadgen_generic.errors import RequestError
 from loadgen_generic.placed import PlacedBatch
@@ -58,9 +58,9 @@ def test_replicas_that_do_not_fit_are_refused() -> None:
         placed(nodes(8, 8, gpus=1), 3, cpus=1, gpus=1)
 
 
-def layout(scenario: str, places: Places, **flags: Any) -> tuple[int, int]:
+def layout(scenario: str, room: Room, **flags: Any) -> tuple[int, int]:
     config = BenchmarkConfig(backend="fake", runner="ray", scenario=scenario, **flags)
-    wish = wish_of(config, ANY_PLAN, 2, 0, places)
+    wish = wish_of(config, ANY_PLAN, 2, 0, room)
     chosen = layout_by_rule(wish)
     assert chosen.runner == "ray"
     assert not list(rivals(chosen, wish))
@@ -69,7 +69,7 @@ def layout(scenario: str, places: Places, **flags: Any) -> tuple[int, int]:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_how_many_replicas_by_rule(scenario: str) -> None:
-    processors, cards = Places((8, 3), cards=False), Places((4, 0, 2), cards=True)
+    processors, cards = Room((8, 3), cards=False), Room((4, 0, 2), cards=True)
     if scenario in ("Offline", "Server"):
         assert layout(scenario, processors) == (11, 1)
         assert layout(scenario, processors, intra_op_threads=2) == (5, 2)

@@ -19,7 +19,7 @@ from loadgen_generic.fitting import (
 )
 from loadgen_generic.provider_facts import facts_of
 from loadgen_generic.remote import batching_note, remote_spec
-from loadgen_generic.replication import cluster_spec, find_places
+from loadgen_generic.replication import cluster_spec, find_room
 from loadgen_generic.runners import create_runner
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.rule import Wish, layout_by_rule, may_batch, wish_of
@@ -41,7 +41,7 @@ class Assembly:
 
     Attributes:
         cards: the numbers of those here that the run is spread over.
-        places: of a cluster; None where the run is on none.
+        room: for replicas on a cluster; None where the run is on none.
 
     Raises:
         RequestError, RunError: a card or a cluster that is asked for is not there.
@@ -60,7 +60,7 @@ class Assembly:
         self.beat = beat
         self._backends: dict[_Key, tuple[Backend, ModelSignature]] = {}
         self._load_sec: dict[_Key, float] = {}
-        self.places = find_places(config)
+        self.room = find_room(config)
         self.cards: tuple[int, ...] = ()
         alone = Layout("inline", 1, 1, 1)
         self.cards = planned_cards(config, lambda: create_backend(self.spec(alone)).cards())
@@ -76,7 +76,7 @@ class Assembly:
 
     def wish(self, plan: SamplePlan) -> Wish:
         """What the request leaves open, for a model whose samples are as planned."""
-        return wish_of(self._config, plan, self._cores, len(self.cards), self.places)
+        return wish_of(self._config, plan, self._cores, len(self.cards), self.room)
 
     def _fell_back(self, backend: Backend) -> bool:
         """Whether a backend that was to run on a card does not."""

@@ -94,7 +94,7 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     plan, samples, notes = feed.plan, feed.samples, feed.notes
     check_padding(config, plan)
     # Its samples are somewhere else before the clock starts.
-    if assembly.places or backend.effective().get("data_location", "host") != "host":
+    if assembly.room or backend.effective().get("data_location", "host") != "host":
         samples.place()
     measured = assembly.spec(rule)
     inquiry = Inquiry(config, measured, signature, plan, samples, feed.known)

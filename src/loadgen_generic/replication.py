@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from loadgen_generic.backends import ClusterSpec
-from loadgen_generic.cluster.node import Places
+from loadgen_generic.cluster.node import Room
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.config.cluster import BATCHES_IN_FLIGHT
 from loadgen_generic.errors import RunError
@@ -11,10 +11,10 @@ from loadgen_generic.provider_facts import facts_of
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.settings import logs_answers
 
-__all__ = ["cluster_spec", "find_places"]
+__all__ = ["cluster_spec", "find_room"]
 
 
-def find_places(config: BenchmarkConfig) -> Places | None:
+def find_room(config: BenchmarkConfig) -> Room | None:
     """What the cluster has, which this process joins; None for a run that is on none.
 
     Raises:
@@ -33,7 +33,7 @@ def find_places(config: BenchmarkConfig) -> Places | None:
             f"none of the cluster's {len(nodes)} node(s) has a {what} to give out: "
             f"{', '.join(map(str, nodes))}. `ray start --num-{what.lower()}s N` says how many."
         )
-    return Places(each, cards)
+    return Room(each, cards)
 
 
 def cluster_spec(config: BenchmarkConfig, layout: Layout) -> ClusterSpec | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from loadgen_generic.errors import RequestError
 
-__all__ = ["Node", "Places", "own_priority", "placed"]
+__all__ = ["Node", "Room", "own_priority", "placed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Room:
     """What the nodes of a cluster have for replicas.
 
     Attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from loadgen_generic.cluster.node import Places
+from loadgen_generic.cluster.node import Room
 from loadgen_generic.config import ONE_AT_A_TIME, BenchmarkConfig
 from loadgen_generic.errors import RequestError
 from loadgen_generic.provider_facts import facts_of
@@ -52,7 +52,7 @@ class Wish:
         streams: a session is made for its workers, see :class:`ProviderFacts`.
         in_process: workers have to be in this process, since samples are made ready for it.
         remote: a worker waits for a server, and needs no processor here.
-        places: what a cluster has for replicas; None for a run on none.
+        room: what a cluster has for replicas; None for a run on none.
     """
 
     scenario: str
@@ -73,7 +73,7 @@ class Wish:
     streams: bool = False
     in_process: bool = False
     remote: bool = False
-    places: Places | None = None
+    room: Room | None = None
 
 
 def wish_of(
@@ -81,7 +81,7 @@ def wish_of(
     plan: SamplePlan,
     cores: int,
     cards: int,
-    places: Places | None = None,
+    room: Room | None = None,
 ) -> Wish:
     """What a request leaves open, for a model whose samples are as planned."""
     bound_ms = config.target_latency_ms
@@ -104,7 +104,7 @@ def wish_of(
         streams=config.backend != "fake" and facts_of(config.execution_provider).streams,
         in_process=config.data_location != "host",
         remote=config.backend == "kserve",
-        places=places,
+        room=room,
     )
 
 
@@ -167,8 +167,8 @@ def layout_by_rule(wish: Wish) -> Layout:
     if wish.cards:
         workers = 1 if runner == "inline" else wish.workers or WORKERS_PER_CARD * wish.cards
         return _on_cards(wish, runner, workers, batch_size)
-    if wish.places:
-        return _on_nodes(wish, wish.places, runner, batch_size)
+    if wish.room:
+        return _on_nodes(wish, wish.room, runner, batch_size)
     usual = WORKERS_REMOTE if wish.remote else wish.cores
     workers = 1 if runner == "inline" else wish.workers or usual
     threads = 1 if wish.remote else wish.intra_op_threads or max(1, wish.cores // workers)
@@ -198,15 +198,15 @@ def _on_cards(wish: Wish, runner: str, workers: int, batch_size: int) -> Layout:
     return Layout(runner, workers, threads, batch_size, min(workers, wish.cards))
 
 
-def _on_nodes(wish: Wish, places: Places, runner: str, batch_size: int) -> Layout:
+def _on_nodes(wish: Wish, room: Room, runner: str, batch_size: int) -> Layout:
     """Replicas over a cluster: as many as there is room for; for one query at a time one, with all
     the processors of the largest node."""
     alone = wish.scenario in ONE_AT_A_TIME
-    largest = 1 if places.cards or (wish.workers or 1) > 1 else max(places.each)
+    largest = 1 if room.cards or (wish.workers or 1) > 1 else max(room.each)
     threads = wish.intra_op_threads or (largest if alone else 1)
-    each = 1 if places.cards else threads
-    room = sum(place // each for place in places.each)
-    return Layout(runner, wish.workers or (1 if alone else max(1, room)), threads, batch_size)
+    each = 1 if room.cards else threads
+    most = sum(place // each for place in room.each)
+    return Layout(runner, wish.workers or (1 if alone else max(1, most)), threads, batch_size)
 
 
 def rivals(rule: Layout, wish: Wish) -> Iterator[Layout]:
@@ -218,7 +218,7 @@ def rivals(rule: Layout, wish: Wish) -> Iterator[Layout]:
         if rule.runner == "inflight" and not wish.workers:
             yield from (replace(rule, workers=workers) for workers in RIVALS_REMOTE)
         return
-    if wish.runner != "auto" or wish.intra_op_threads or wish.cores == 1 or wish.places:
+    if wish.runner != "auto" or wish.intra_op_threads or wish.cores == 1 or wish.room:
         return
     half = wish.cores // 2
     if wish.scenario in ONE_AT_A_TIME and not wish.workers:

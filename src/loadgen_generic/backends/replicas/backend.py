@@ -11,9 +11,9 @@ from typing import Any
 
 from loadgen_generic import __version__
 from loadgen_generic.backends import BackendSpec, ClusterSpec
-from loadgen_generic.backends.replicas.crew import Crew
 from loadgen_generic.backends.replicas.pools import Pools
 from loadgen_generic.backends.replicas.replica import Loaded, Replica
+from loadgen_generic.backends.replicas.roster import Roster
 from loadgen_generic.backends.replicas.worker import ReplicaWorker
 from loadgen_generic.backends.wire import weights_beside
 from loadgen_generic.cluster import engine
@@ -52,8 +52,8 @@ class ReplicatedBackend:
         self._packages = self._packages_of(actors)
         specs = self._specs(actors)
         loaded = self._loaded(actors, specs)
-        self._crew = Crew(actors, self._places)
-        self._pools = Pools(self._crew)
+        self._roster = Roster(actors, self._places)
+        self._pools = Pools(self._roster)
         self._first = loaded[0]
         return self._first.signature
 
@@ -124,7 +124,7 @@ class ReplicatedBackend:
             ) from error
 
     def worker(self) -> Worker:
-        return ReplicaWorker(self._crew, self._pools)
+        return ReplicaWorker(self._roster, self._pools)
 
     def effective(self) -> dict[str, object]:
         return {
@@ -154,7 +154,7 @@ class ReplicatedBackend:
 
     def phases(self, batches: Iterator[Batch], beat: Callable[[], None]) -> Mapping[str, float]:
         """What of a batch's time its replica took, and what is left: the way there and back."""
-        worker = ReplicaWorker(self._crew, self._pools)
+        worker = ReplicaWorker(self._roster, self._pools)
         parts: list[tuple[float, float]] = []
         end = time.perf_counter() + _SPLIT_SEC
         while len(parts) < _SPLIT_BATCHES and (not parts or time.perf_counter() < end):
@@ -196,12 +196,12 @@ class ReplicatedBackend:
 
     def begin(self) -> None:
         """Count what each node does from now on."""
-        self._crew.begin()
+        self._roster.begin()
 
     def spread(self) -> dict[str, Any]:
         """What each node did since then, as fields of
         :class:`~loadgen_generic.results.cluster.Cluster`."""
-        counts = self._crew.counts()
+        counts = self._roster.counts()
         nodes = [
             {
                 "host": node.host,
@@ -220,7 +220,7 @@ class ReplicatedBackend:
         return {
             "replicas": len(self._places),
             "lost": sum(each.lost for each in counts.values()),
-            "moved_batches": self._crew.moved,
+            "moved_batches": self._roster.moved,
             "nodes": nodes,
         }
 

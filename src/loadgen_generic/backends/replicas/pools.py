@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from loadgen_generic.backends.replicas.crew import Crew
+from loadgen_generic.backends.replicas.roster import Roster
 from loadgen_generic.cluster.engine import LOST, RayError, cause_of, ray
 from loadgen_generic.errors import RunError
 from loadgen_generic.placed import Pooled
@@ -16,8 +16,8 @@ __all__ = ["Pools"]
 class _Sent:
     """One pool. Ray's store on this machine has the samples, and each node fetches them once."""
 
-    def __init__(self, crew: Crew, key: int, pool: Pooled) -> None:
-        self._crew, self.key, self._pool = crew, key, pool
+    def __init__(self, roster: Roster, key: int, pool: Pooled) -> None:
+        self._roster, self.key, self._pool = roster, key, pool
         self._reference: Any = None
         self.refresh(max(map(len, pool.arrays), default=0))
         pool.watch(self.refresh)
@@ -30,13 +30,13 @@ class _Sent:
             reference = ray.put(arrays)
             asked = [
                 (at, actor.hold.remote(self.key, self._pool.batched, reference))
-                for at, actor in self._crew.alive()
+                for at, actor in self._roster.alive()
             ]
             for at, done in asked:
                 try:
                     ray.get(done)
                 except LOST as error:
-                    self._crew.lose(at, error)
+                    self._roster.lose(at, error)
         except RayError as error:
             raise RunError(
                 f"{size / 2**20:,.0f} MiB of samples do not reach the nodes: {cause_of(error)}. Fewer "
@@ -49,8 +49,8 @@ class _Sent:
 class Pools:
     """The pools that the replicas hold."""
 
-    def __init__(self, crew: Crew) -> None:
-        self._crew = crew
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
         self._lock = threading.Lock()
         self._known: dict[Pooled, _Sent] = {}
 
@@ -59,6 +59,6 @@ class Pools:
         found = self._known.get(pool)
         if found is None:
             with self._lock:
-                found = self._known.get(pool) or _Sent(self._crew, len(self._known), pool)
+                found = self._known.get(pool) or _Sent(self._roster, len(self._known), pool)
                 self._known[pool] = found
         return found.key

@@ -8,8 +8,8 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from loadgen_generic.backends.replicas.crew import Crew
 from loadgen_generic.backends.replicas.pools import Pools
+from loadgen_generic.backends.replicas.roster import Roster
 from loadgen_generic.cluster.engine import LOST, cause_of, ray
 from loadgen_generic.errors import RunError
 from loadgen_generic.placed import PlacedBatch
@@ -23,8 +23,8 @@ class ReplicaWorker:
     """A batch that a replica took with it when it died goes to another one: nothing is lost, and
     none is answered twice as far as the caller can see."""
 
-    def __init__(self, crew: Crew, pools: Pools) -> None:
-        self._crew, self._pools = crew, pools
+    def __init__(self, roster: Roster, pools: Pools) -> None:
+        self._roster, self._pools = roster, pools
         self._answers: Sequence[Array] | None = None
 
     def infer(self, batch: Batch) -> None:
@@ -42,12 +42,12 @@ class ReplicaWorker:
     def everywhere(self, batch: Batch) -> None:
         """Answer a batch by each of the replicas."""
         method, given = self._call(batch)
-        asked = [(at, getattr(actor, method).remote(*given)) for at, actor in self._crew.alive()]
+        asked = [(at, getattr(actor, method).remote(*given)) for at, actor in self._roster.alive()]
         for at, reference in asked:
             try:
                 ray.get(reference)
             except LOST as error:
-                self._crew.lose(at, error)
+                self._roster.lose(at, error)
             except Exception as error:
                 raise cause_of(error) from error
 
@@ -64,16 +64,16 @@ class ReplicaWorker:
 
     def _ask(self, count: int, method: str, given: tuple[object, ...]) -> Any:
         while True:
-            at, actor = self._crew.take()
+            at, actor = self._roster.take()
             try:
                 found = ray.get(getattr(actor, method).remote(*given))
             except LOST as error:
-                self._crew.lose(at, error)
+                self._roster.lose(at, error)
                 continue
             except Exception as error:
-                self._crew.failed(at)
+                self._roster.failed(at)
                 raise cause_of(error) from error
-            self._crew.answered(at, count)
+            self._roster.answered(at, count)
             return found
 
     def _begin(
@@ -83,7 +83,7 @@ class ReplicaWorker:
         given: tuple[object, ...],
         done: Callable[[BaseException | None], None],
     ) -> None:
-        at, actor = self._crew.take()
+        at, actor = self._roster.take()
         future = getattr(actor, method).remote(*given).future()
         again = partial(self._begin_again, count, method, given, done)
         future.add_done_callback(partial(self._ended, at, count, again, done))
@@ -100,7 +100,7 @@ class ReplicaWorker:
         error = future.exception()
         if error is None:
             self._answers = future.result()
-            self._crew.answered(at, count)
+            self._roster.answered(at, count)
             done(None)
         elif isinstance(error, LOST):
             # What is asked of Ray from its own thread could wait for that thread.
@@ -108,7 +108,7 @@ class ReplicaWorker:
                 target=again, args=(at, error), name="moved-batch", daemon=True
             ).start()
         else:
-            self._crew.failed(at)
+            self._roster.failed(at)
             done(cause_of(error))
 
     def _begin_again(
@@ -121,7 +121,7 @@ class ReplicaWorker:
         lost: BaseException,
     ) -> None:
         try:
-            self._crew.lose(at, lost)
+            self._roster.lose(at, lost)
             self._begin(count, method, given, done)
         except BaseException as error:  # noqa: BLE001 - nobody above would see it
             done(error)

@@ -13,12 +13,12 @@ from loadgen_generic.cluster.engine import RayError, ray
 from loadgen_generic.cluster.node import Node
 from loadgen_generic.errors import RunError
 
-__all__ = ["Crew", "NodeCounts"]
+__all__ = ["NodeCounts", "Roster"]
 
 
 @dataclass(slots=True)
 class NodeCounts:
-    """Of one node, since :meth:`Crew.begin`.
+    """Of one node, since :meth:`Roster.begin`.
 
     Attributes:
         replicas: that it had then.
@@ -31,7 +31,7 @@ class NodeCounts:
     samples: int = 0
 
 
-class Crew:
+class Roster:
     """For any number of threads.
 
     Args:
