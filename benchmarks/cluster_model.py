@@ -1,9 +1,9 @@
 """Where dispatch from one LoadGen process ends: a simulation of --runner ray, from measured costs.
 
 What is measured on one machine by ``ray_runner.py`` is played with 10, 100 and 1,000 replicas:
-LoadGen's thread hands samples over; another builds batches and sends them as long as there is room,
-each to the replica with the least outstanding work, and completes what comes back; what they do
-holds Python's lock, one thing after another. A link of the driver's takes one message at a time in
+LoadGen's thread hands samples over; another completes what comes back, builds batches, and sends
+each to the replica with the least outstanding work; what they do holds Python's lock, one thing
+after another. A link of the driver's takes one message at a time in
 each direction; a replica computes one batch after another, a fixed time and one for each sample.
 Prints tables for Offline and for Server, and what would be done past the end; writes a JSON file.
 """
@@ -32,7 +32,7 @@ _OUTPUT_FLOATS = {"resnet50": 1000, "mlp": 10}
 # Of a message: an index, a float, and what is around them, for which this is a round guess.
 _INDEX_BYTES, _FLOAT_BYTES, _FRAME_BYTES = 8, 4, 1024
 _ROUNDS = 6  # batches of each replica that the rate is taken over
-_LEAST_GAIN, _SHARE, _MOST_REPLICAS = 0.01, 0.95, 20_000
+_SHARE, _MOST_REPLICAS = 0.95, 20_000
 _LOADS = (0.5, 0.8, 0.9, 0.95)
 _LEAST_QUERIES, _MOST_QUERIES, _SEED = 40_000, 200_000, 9
 _MEASURED = (
@@ -258,25 +258,22 @@ def steady_rate(costs: Costs, fleet: Fleet) -> float:
 
 
 def saturation(costs: Costs, fleet: Fleet) -> int | None:
-    """The fewest replicas to which one more adds less than 1 % of what the first one gave; None
-    if that is beyond 20,000. To a hundredth of itself."""
+    """The fewest replicas that do not reach 95 % of linear; None if that is beyond 20,000. To a
+    hundredth of itself."""
     alone = steady_rate(costs, replace(fleet, replicas=1))
 
-    def adds(replicas: int) -> bool:
-        more = max(1, replicas // 100)
-        rates = [
-            steady_rate(costs, replace(fleet, replicas=n)) for n in (replicas, replicas + more)
-        ]
-        return (rates[1] - rates[0]) / more >= _LEAST_GAIN * alone
+    def reach(replicas: int) -> bool:
+        rate = steady_rate(costs, replace(fleet, replicas=replicas))
+        return rate >= _SHARE * replicas * alone
 
     low, high = 0, 1
-    while adds(high):
+    while reach(high):
         low, high = high, 2 * high
         if low > _MOST_REPLICAS:
             return None
     while high - low > max(1, high // 100):
         middle = (low + high) // 2
-        low, high = (middle, high) if adds(middle) else (low, middle)
+        low, high = (middle, high) if reach(middle) else (low, middle)
     return high
 
 

@@ -132,7 +132,7 @@ def test_equal_replicas_get_the_same() -> None:
 
 def test_saturation_is_where_the_driver_has_no_time_left() -> None:
     costs = Costs(batch=100, fixed=10_000)
-    assert saturation(costs, Fleet(1, 1)) == pytest.approx(100, abs=5)
+    assert saturation(costs, Fleet(1, 1)) == pytest.approx(100 / 0.95, abs=5)
 
 
 def test_saturation_may_be_beyond_all_that_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
