@@ -258,6 +258,11 @@ def test_costs_that_were_not_measured_are_not_made_up() -> None:
     assert found["service_us"] == {}
 
 
+def ours(head: int) -> list[psutil.Process]:
+    """What this process started, besides the cluster; other tests may have a browser."""
+    return [each for each in psutil.Process().children(recursive=True) if each.pid != head]
+
+
 def test_look_tells_the_cluster_from_what_runs_on_it() -> None:
     started = [subprocess.Popen([sys.executable, "-c", BUSY], stdout=PIPE) for _ in range(2)]
     head, driver = started
@@ -266,8 +271,10 @@ def test_look_tells_the_cluster_from_what_runs_on_it() -> None:
             assert process.stdout is not None
             assert process.stdout.read(4) == b"done"
         found = ray_runner.look(head.pid)
-        spent = psutil.Process(driver.pid).cpu_times()
-        assert 0.2 <= found.driver_cpu_s <= spent.user + spent.system + 0.1
+        assert driver.pid in {each.pid for each in ours(head.pid)}
+        spent = sum(sum(each.cpu_times()[:2]) for each in ours(head.pid))
+        assert found.driver_cpu_s == pytest.approx(spent, abs=0.3)
+        assert found.driver_cpu_s >= 0.2
         assert found.cluster_bytes == pytest.approx(
             psutil.Process(head.pid).memory_info().rss, rel=0.1
         )

@@ -144,7 +144,7 @@ def test_answers_are_those_of_each_sample_alone(runner: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream", "Server", "Offline"])
-@pytest.mark.parametrize("runner", ["auto", *sorted(RUNNERS.keys() - {"inflight"})])
+@pytest.mark.parametrize("runner", ["auto", *sorted(RUNNERS.keys() - {"inflight", "ray"})])
 def test_a_run_over_several_shapes(
     runner: str, scenario: str, command: Command, models: Models
 ) -> None:

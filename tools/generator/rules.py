@@ -163,9 +163,11 @@ def _particular(rule: Rule, tries: list[_Try]) -> Iterator[Rule]:
 
 
 def _helped(values: Mapping[str, str], rule: Rule, examples: Mapping[str, str]) -> dict[str, str]:
-    """The options with what they need, where nothing of it is there."""
-    needed = {n: examples[n] if many[0] == "*" else many[0] for n, many in rule.needs.items()}
-    return {**needed, **values}
+    """The options with the first that helps them, where nothing that does is there."""
+    if not rule.needs or not _broken(rule, values):
+        return dict(values)
+    name, many = next(iter(rule.needs.items()))
+    return {name: examples[name] if many[0] == "*" else many[0], **values}
 
 
 def _broken(rule: Rule, values: Mapping[str, str]) -> bool:
