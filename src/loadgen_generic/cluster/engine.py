@@ -6,11 +6,17 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from loadgen_generic.cluster.node import Node
 from loadgen_generic.errors import RequestError, RunError
 from loadgen_generic.machine import available_cores
+
+# Where there is a token Ray gives it to a cluster that it finds by itself, and to none at an address;
+# a cluster that asks for none takes no notice. It is read as Ray is imported.
+if (Path.home() / ".ray" / "auth_token").is_file():
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 try:
     import ray
@@ -81,7 +87,7 @@ def join(address: str | None) -> None:
         raise RunError(
             f"cannot join the Ray cluster at {given or 'this machine'}: {error}. `ray status` on its "
             "head node shows whether it runs; Ray and Python have to be of the same versions here "
-            "and there, and where it asks for a token, RAY_AUTH_MODE=token has to be set here as well."
+            "and there, and a token has to be in ~/.ray/auth_token where it asks for one."
         ) from error
 
 
