@@ -13,8 +13,8 @@ from loadgen_generic.cluster.node import Node
 from loadgen_generic.errors import RequestError, RunError
 from loadgen_generic.machine import available_cores
 
-# Where there is a token Ray gives it to a cluster that it finds by itself, and to none at an address;
-# a cluster that asks for none takes no notice. It is read as Ray is imported.
+# Where there is a token `ray start` asks for it, and Ray gives it to a cluster that it finds by itself,
+# but to none at an address. Both sides have to be of one mind. It is read as Ray is imported.
 if (Path.home() / ".ray" / "auth_token").is_file():
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
@@ -87,7 +87,7 @@ def join(address: str | None) -> None:
         raise RunError(
             f"cannot join the Ray cluster at {given or 'this machine'}: {error}. `ray status` on its "
             "head node shows whether it runs; Ray and Python have to be of the same versions here "
-            "and there, and a token has to be in ~/.ray/auth_token where it asks for one."
+            "and there, and RAY_AUTH_MODE and ~/.ray/auth_token as well."
         ) from error
 
 
