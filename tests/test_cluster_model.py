@@ -17,6 +17,8 @@ sys.path.append(str(BENCHMARKS))
 import cluster_model
 from cluster_model import Costs, Fleet, Outcome, saturation, simulate, steady_rate
 
+pytestmark = pytest.mark.slow
+
 MEASURED = {
     "issue_us_per_sample": 2.0,
     "driver_us_per_batch": 100.0,

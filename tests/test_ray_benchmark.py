@@ -57,6 +57,8 @@ time.sleep(600)
 # sample.
 COMMAND = """
 import json, os, pathlib, sys
+
+pytestmark = pytest.mark.slow
 given = dict(zip(sys.argv[1:], sys.argv[2:]))
 batch, workers = int(given.get("--batch_size", 1)), int(given.get("--concurrency", 1))
 ray = given["--runner"] == "ray"
