@@ -23,6 +23,8 @@ from lab import Measured, UnavailableError
 from ray_runner import Look
 from table import Record
 
+pytestmark = pytest.mark.slow
+
 ADDRESS = "192.0.2.7:50123"
 BEGIN = 1767225600.0  # 2026-01-01T00:00:00 UTC
 
@@ -57,8 +59,6 @@ time.sleep(600)
 # sample.
 COMMAND = """
 import json, os, pathlib, sys
-
-pytestmark = pytest.mark.slow
 given = dict(zip(sys.argv[1:], sys.argv[2:]))
 batch, workers = int(given.get("--batch_size", 1)), int(given.get("--concurrency", 1))
 ray = given["--runner"] == "ray"
