@@ -226,4 +226,5 @@ def test_the_measured_process_is_light(tmp_path: Path) -> None:
         "pynvml",
         "vl_convert",
         "loadgen_generic.cli",
+        "loadgen_generic.telemetry",
     }

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from loadgen_generic.seams import Backend, Elsewhere
-from loadgen_generic.telemetry.nodes import NodeWatcher, this_machine
 
 __all__ = ["Nodes", "Spread"]
 
@@ -59,6 +58,9 @@ class Nodes:
         """
         if self._spread is None:
             return
+        # Only now: the process that measures is to start without it.
+        from loadgen_generic.telemetry.nodes import NodeWatcher, this_machine
+
         self._spread.watch(NodeWatcher)
         roots: dict[str, list[int]] = {this_machine(): []}
         for machine, root in self._spread.told("who").values():
