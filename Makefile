@@ -26,8 +26,9 @@ run: $(VENV)/.installed
 test: lint
 	@$(IN_VENV) "$(BIN)/python" -m pytest -q -n 2 --dist loadfile -m "not slow"
 
+# worksteal: neighbours share what takes long to set up, such as a cluster, and neither waits at the end.
 test-all: test
-	@$(IN_VENV) "$(BIN)/python" -m pytest -q -n 2 -m slow
+	@$(IN_VENV) "$(BIN)/python" -m pytest -q -n 2 --dist worksteal -m slow
 
 # Ours against plain ONNX Runtime and against the script that MLCommons ships; hours, and a quiet
 # machine. BENCH="--quick" for a look, BENCH="--help" for the rest.
@@ -39,6 +40,7 @@ lint: $(VENV)/.developing
 	@"$(BIN)/ruff" format --check .
 	@"$(BIN)/mypy"
 
+BESIDE :=
 ifdef EP
 ifeq ($(filter $(EP),$(EPS)),)
 $(error EP=$(EP): there is no environment of this name; it is one of $(EPS))
@@ -48,6 +50,8 @@ CONSTRAINTS := constraints.txt
 ifeq ($(EP),serve)
 CONSTRAINTS := constraints-serve.txt
 EXTRA := cpu,serve
+# What asks the servers.
+BESIDE := tritonclient[grpc]
 endif
 ifeq ($(EP),ray)
 EXTRA := cpu,ray
@@ -60,7 +64,7 @@ endif
 # For CUDA 12 it is an older onnxruntime-gpu, and an extra of its own.
 EXTRA := $(EP)$(filter 12,$(MAJOR))
 # The command watches GPUs from the environment that it was started in.
-WATCH := nvidia-ml-py
+BESIDE := nvidia-ml-py
 endif
 venv: $(VENV)-$(EP)/.installed-$(EXTRA)
 
@@ -68,7 +72,7 @@ $(VENV)-$(EP)/.installed-$(EXTRA): pyproject.toml $(CONSTRAINTS)
 	@test -x "$(VENV)-$(EP)/bin/python" || $(PYTHON) -m venv $(VENV)-$(EP)
 	@echo "installing loadgen-generic[$(EXTRA)] into $(VENV)-$(EP) ..."
 	@"$(VENV)-$(EP)/bin/python" -m pip install -q --disable-pip-version-check -c $(CONSTRAINTS) -e ".[$(EXTRA),images]"
-	@test -z "$(WATCH)" -o ! -x "$(BIN)/python" || "$(BIN)/python" -m pip install -q --disable-pip-version-check -c constraints.txt $(WATCH)
+	@test -z "$(BESIDE)" -o ! -x "$(BIN)/python" || "$(BIN)/python" -m pip install -q --disable-pip-version-check -c constraints.txt "$(BESIDE)"
 	@rm -f $(VENV)-$(EP)/.installed-*
 	@touch $@
 else

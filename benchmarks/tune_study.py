@@ -158,7 +158,7 @@ class Study:
         value = format_measured(winner["value"], unit) if winner["value"] else "no value"
         return (
             f"tune, {kind}: {found.seconds:.0f} s, {winner['family']}: {winner['words']}: {value}, "
-            f"noise {100 * found.answer['noise']:.1f} %, spread {100 * found.answer['spread']:.1f} %, "
+            f"noise {100 * found.answer['noise']:.1f} %, "
             f"spread {100 * found.answer['spread']:.1f} %, {found.warnings} warning(s)"
         )
 

@@ -17,6 +17,7 @@ from command import Command
 from playwright.sync_api import Browser, Page
 
 from loadgen_generic.report.page import write_page, write_png
+from loadgen_generic.report.page.chart import Table
 from loadgen_generic.report.page.charts import charts_of
 from loadgen_generic.report.page.markup import asset
 from loadgen_generic.report.reading.figures import Figures
@@ -379,6 +380,25 @@ def test_what_is_missing_is_said(figures: dict[str, Figures], tmp_path: Path) ->
         assert "trials" not in {each.identity for each in charts}
         assert any("search.json" in sentence for sentence in missing)
     assert figures["Offline"].missing[0] in missing
+
+
+@pytest.mark.parametrize("layouts", [False, True])
+def test_trials_on_a_cluster_name_their_nodes(layouts: bool, tmp_path: Path) -> None:
+    searched = sample_figures.searched(tmp_path, layouts=layouts)
+
+    def table() -> Table:
+        return {each.identity: each for each in charts_of(searched)[0]}["trials"].table
+
+    alone = table()
+    assert "node" not in alone.columns
+    journal = json.loads((tmp_path / "search.json").read_text("utf-8"))
+    for run in journal["runs"][1:]:
+        run["node"] = f"10.0.0.{run['number']}"
+    (tmp_path / "search.json").write_text(json.dumps(journal), "utf-8")
+    spread = table()
+    assert list(spread.columns) == ["trial", "node", *alone.columns[1:]]
+    assert [row[1] for row in spread.rows] == ["", *(f"10.0.0.{at}" for at in range(2, 7))]
+    assert [[row[0], *row[2:]] for row in spread.rows] == [list(row) for row in alone.rows]
 
 
 def test_logs_of_another_program_make_a_page(tmp_path: Path) -> None:

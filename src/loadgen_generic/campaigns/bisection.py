@@ -39,8 +39,9 @@ _GROWTH, _MOST_DOUBLINGS = 2.0, 3
 # Of the most that was completed: what misses its bound at so little load misses it at any, and
 # few queries a second take long to show it.
 _LEAST_SHARE = 1 / 64
-# A test of full length that fails after short trials passed: this much less, then twice that.
-_BACK = 0.03
+# A test of full length that fails after short trials passed: this much less, then three times that:
+# a machine that became busy meanwhile may bear half of what it bore.
+_BACK, _FARTHER = 0.03, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ def _full_step(
         return everything.low if everything.low is not None else max(lowest, least)
     if known.low is None:
         fails = sum(trial.full for trial in trials)
-        down = round_load(_of(known.high) * max(0.1, 1 - _BACK * 2 ** (fails - 1)))
+        down = round_load(_of(known.high) * max(0.1, 1 - _BACK * _FARTHER ** (fails - 1)))
         if down >= _of(known.high):  # a whole number that rounds back to itself
             down = round_load(_of(known.high) - 1)
         return down if down >= least and down > 0 else None

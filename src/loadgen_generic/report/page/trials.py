@@ -249,10 +249,14 @@ def _table(runs: list[dict[str, Any]], varied: tuple[str, str], percentile: str)
     columns = ["trial", name, "result", "outcome", "why"]
     if percentile:
         columns[2] = f"{percentile} latency"
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for i, run in enumerate(runs):
         load = _layout(run) if name == "layout" else format_value(float(run["load"]), unit)
         rows.append((str(run.get("number", i + 1)), load, _reached(run), _outcome(run), _why(run)))
+    if any("node" in run for run in runs):
+        columns.insert(1, "node")
+        nodes = [str(run.get("node", "")) for run in runs]
+        rows = [(row[0], node, *row[1:]) for row, node in zip(rows, nodes, strict=True)]
     return table_of(columns, rows, "trial")
 
 
