@@ -242,7 +242,8 @@ def _parser() -> argparse.ArgumentParser:
         "--budget",
         type=float,
         metavar="SEC",
-        help="of tune, in s (ResNet-50: 600; others: a quarter of the grid's time, at least 60)",
+        help="of tune, in s (ResNet-50, and beside a busy core: 600, the command's own default; others: "
+        "a quarter of the grid's time, at least 60)",
     )
     add("--twice", action="store_true", help="search a second time, and compare the figures")
     add("--busy", action="store_true", help="search once more with one core kept busy")

@@ -22,6 +22,8 @@ _FINALISTS = 3
 _TRIES = 2  # of a final run, since without one of them there is no verdict
 _OF_GRID = 0.25
 _LEAST_BUDGET_SEC = 60.0
+# What the command takes by default: nothing is asked of the time beside a busy core.
+_BUSY_BUDGET_SEC = 600.0
 # Of a quarter of the grid's time, for what the command does before and after its search.
 _BESIDES = 0.05
 _UNDISTURBED = 0.95  # of the quiet search's winner, for that of the search beside a busy core
@@ -58,7 +60,8 @@ class Study:
         Args:
             budget_sec: 0 for what the case allows.
         """
-        budget_sec = budget_sec or self.budget_sec()
+        usual = _BUSY_BUDGET_SEC if kind == "busy" else self.budget_sec()
+        budget_sec = budget_sec or usual
         self._tell(f"tune, {kind}: {budget_sec:.0f} s")
         try:
             found = search(lab, self.case, budget_sec, busy=kind == "busy")

@@ -259,6 +259,8 @@ def test_search_beside_a_busy_core_warns_and_is_not_misled(
     machine.winners, machine.disturbed = [quiet, misled], disturbed
     code, report = judged(machine, "--busy")
     assert machine.busy == ["tune"]
+    _, beside = (each for each in machine.commands if " tune " in each)
+    assert "--budget 600s" in beside, "nothing is asked of its time"
     assert (holds(report)["busy"], holds(report)["warned"]) == (threads > 0, disturbed > 0)
     assert code == (0 if threads and disturbed else 1)
 
