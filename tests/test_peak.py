@@ -93,6 +93,14 @@ def test_short_trials_that_mislead_are_overruled(limit: float, guess: float, bia
     assert limit / 1.06 <= found.low <= limit
 
 
+@given(LIMITS, st.floats(0.5, 2))
+def test_a_machine_that_became_busy_meanwhile_gets_an_answer(limit: float, guess: float) -> None:
+    """Nothing that short trials bore passes at full length."""
+    found = settled(search(lambda x, full: x <= limit * (0.65 if full else 1), limit * guess))
+    assert found.low is not None
+    assert 0.6 * limit <= found.low <= 0.65 * limit
+
+
 @given(LIMITS, GUESSES, st.randoms(use_true_random=False))
 def test_whatever_the_trials_say_it_ends_and_claims_only_what_passed(
     limit: float, guess: float, chance: random.Random

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -211,3 +212,22 @@ def test_a_family_whose_automatic_layout_was_bad_gets_a_second_chance(world: Wor
     world.auto = {"openvino float32": (2, 1, 32)}
     best = winner(tuned(world))
     assert best.family == "openvino bfloat16"
+
+
+@pytest.mark.slow
+def test_a_second_chance_in_server_where_the_automatic_layout_kept_no_bound(world: World) -> None:
+    world.speed = lambda family, workers, threads, batch: (
+        {"openvino bfloat16": 3000.0}.get(family, 1000.0) + workers
+    )
+    world.auto, world.too_large = {"openvino bfloat16": (2, 1, 256)}, (256,)
+    found = tuned(world, scenario="Server", target_latency_ms=5)
+    (screened,) = {
+        json.dumps(each.about["setting"]["layout"])
+        for each in world.attempts
+        if each.about["phase"] == "screen" and "setting" in each.about
+        if each.about["family"] == "openvino bfloat16"
+    }
+    assert json.loads(screened)["batch_size"] == 256
+    best = winner(found)
+    assert best.family == "openvino bfloat16"
+    assert best.value == pytest.approx(0.9 * 3000, rel=0.05)

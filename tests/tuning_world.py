@@ -56,6 +56,7 @@ class World:
     noise: relative deviation of one measurement.
     disturbed: whether others are at work.
     auto: workers, threads and batch that are chosen automatically in a family.
+    too_large: batches that keep no bound at any load.
     """
 
     directory: Path
@@ -67,6 +68,7 @@ class World:
     noise: float = 0.0
     disturbed: bool = False
     auto: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    too_large: Sequence[int] = ()
     attempts: list[Attempt] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -165,8 +167,8 @@ class World:
         )
 
     def _too_much(self, effective: Mapping[str, Any], capacity: float) -> list[str]:
-        over = effective["target_latency_ms"] and effective["target_qps"] > 0.9 * capacity
-        return ["too much load"] if over else []
+        over = effective["target_qps"] > 0.9 * capacity or effective["batch_size"] in self.too_large
+        return ["too much load"] if effective["target_latency_ms"] and over else []
 
     def _log(self, effective: Mapping[str, Any], capacity: float, duration: float) -> object:
         errors = self._too_much(effective, capacity)

@@ -139,7 +139,8 @@ class TuneSearch:
         best = next(iter(story.ranked(others)), None) if phase != "worth" else None
         to_beat = story.value(best) if best is not None else None
         config = self._test(story, runs, each.setting)
-        short = self._objective.short(config, each.entries, to_beat or 0.0, phase == "screen")
+        layout_open = phase == "screen" or each.second_chance
+        short = self._objective.short(config, each.entries, to_beat or 0.0, layout_open)
         if short is None:
             return None
         about = {"phase": phase, "family": each.setting.family, "setting": each.setting.as_json()}

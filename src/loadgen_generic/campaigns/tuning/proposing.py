@@ -34,7 +34,9 @@ class Proposer:
 
     def __init__(self, study: Study[Setting], story: Story, runs: Runs) -> None:
         self._study, self._story = study, story
-        ran = [each for each in story.right if story.ranked(story.of_family(each.name))]
+        # Also one whose automatic layout passed with no load at all: another may be fast.
+        screens = [(each, story.screen(each.name)) for each in story.right]
+        ran = [each for each, screen in screens if screen is not None and not screen.failed]
         self._ran = {each.name: _space(story, runs, each) for each in ran}
         self._spaces = {n: space for n, space in self._ran.items() if not story.left_behind(n)}
         self._grammar = SettingGrammar(story.families, self._spaces)
