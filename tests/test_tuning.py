@@ -7,9 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tuning_world import BFLOAT16, CPU, OPENVINO, World
 
 from loadgen_generic.campaigns.tuning.family import Choice, Family
+from loadgen_generic.campaigns.tuning.objectives import objective_of
+from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RunError
 from loadgen_generic.results.tuning import TunedCandidate, Tuning
 
@@ -212,6 +216,33 @@ def test_a_family_whose_automatic_layout_was_bad_gets_a_second_chance(world: Wor
     world.auto = {"openvino float32": (2, 1, 32)}
     best = winner(tuned(world))
     assert best.family == "openvino bfloat16"
+
+
+@given(st.floats(10, 1e6))
+def test_who_holds_a_little_less_than_the_best_is_asked_for_more(best: float) -> None:
+    """An automatic layout that failed far above, and then passed below."""
+    config = BenchmarkConfig.model_validate(
+        {
+            "model_path": "model.onnx",
+            "scenario": "Server",
+            "target_latency_ms": 5,
+            "runner": "inline",
+        }
+    )
+    objective = objective_of(config)
+
+    def entry(load: float | None, passed: bool) -> dict[str, object]:
+        shared = {"full": False, "sustained": 0.0, "hopeless": False, "doubts": []}
+        return {"load": load, "passed": passed, **shared}
+
+    entries = [entry(2 * best, False)]
+    below = objective.short(config, entries, best, layout_open=True)
+    assert below is not None
+    assert below.target_qps == pytest.approx(0.8 * best, rel=1e-3)
+    entries.append(entry(below.target_qps, True))
+    above = objective.short(config, entries, best, layout_open=True)
+    assert above is not None
+    assert above.target_qps == pytest.approx(1.03 * best, rel=1e-3)
 
 
 @pytest.mark.slow

@@ -166,7 +166,9 @@ class _Load:
         low = known.low or 0.0
         ahead = max(_AHEAD * to_beat, to_beat + question.least)
         if to_beat and low < to_beat:
-            load = _BEHIND * to_beat if layout_open and low < _BEHIND * to_beat else ahead
+            # Rounded, or one that passed there would count as below it and never go on.
+            behind = question.round_load(_BEHIND * to_beat)
+            load = behind if layout_open and low < behind else ahead
             return load if known.high is None or load < known.high / 1.001 else None
         if layout_open and known.narrow(_NEAR_ENOUGH):
             return None
