@@ -176,7 +176,7 @@ def test_every_sample_is_answered_right_and_once_by_cards_of_unequal_speed(runne
     config = on_cards("latency_us=500,slow_device=1,slow_factor=4", runner=runner)
     assembly, rule, samples, _ = prepared(config)
     inputs = samples.pool.arrays[0].copy().reshape(POOL)
-    running = assembly.build(Layout(runner, rule.workers, 1, 4), samples)
+    running = assembly.build(Layout(runner, rule.workers, 1, 4), samples, warmup_queries=3)
     record = Recorder()
     running.start(record.make_complete, record.fail)
     offline = [k % POOL for k in range(300)]
@@ -259,7 +259,7 @@ def test_a_card_that_does_not_load_is_named_and_the_others_are_left(runner: str)
     assembly, rule, samples, _ = prepared(on_cards("fail_on_load=1,fail_device=1", runner=runner))
     before = threading.active_count()
     with pytest.raises(RunError, match="on GPU 1: the fake backend could not load"):
-        assembly.build(rule, samples)
+        assembly.build(rule, samples, warmup_queries=3)
     assert threading.active_count() == before, "no worker waits for ever"
 
 

@@ -216,6 +216,31 @@ def test_child_that_hangs_while_warming_up(command: Command) -> None:
     assert_clear(outcome, 1, "hung", "warming up", "--stall_timeout_sec")
 
 
+@pytest.mark.parametrize("runner", ["threadpool", "processpool"])
+@pytest.mark.parametrize(
+    ("scenario", "hangs", "warming"),
+    [("Server", 9, True), ("Server", 10, False), ("Offline", 3, False)],
+)
+def test_a_worker_warms_up_with_every_size_of_batch_that_may_come(
+    scenario: str, hangs: int, warming: bool, runner: str, command: Command
+) -> None:
+    """Two full ones, then in Server those of 1 to 7 samples; it shows by what is next."""
+    outcome = command.fake(
+        f"hang_at={hangs}",
+        scenario=scenario,
+        warmup_queries=2,
+        runner=runner,
+        concurrency=1,
+        batch_size=8,
+        samples=100,
+        target_qps=1000 if scenario == "Server" else None,
+        loadgen_expected_qps=1000 if scenario == "Offline" else None,
+        stall_timeout_sec=0.8,
+    )
+    assert_clear(outcome, 1, "hung", "--stall_timeout_sec")
+    assert ("warming up" in outcome.stderr) is warming
+
+
 @pytest.mark.parametrize(
     "flags",
     [

@@ -262,3 +262,27 @@ def test_a_second_chance_in_server_where_the_automatic_layout_kept_no_bound(worl
     best = winner(found)
     assert best.family == "openvino bfloat16"
     assert best.value == pytest.approx(0.9 * 3000, rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 3, 7])
+def test_a_search_in_server_learns_from_loads_that_were_not_held(seed: int, world: World) -> None:
+    """Most challengers hold less than the best and are asked for no more than that."""
+
+    def speed(family: str, workers: int, threads: int, batch: int) -> float:
+        of_family = {"cpu float32": 1000.0, "openvino float32": 900.0, "openvino bfloat16": 1300.0}
+        return of_family[family] * min(2.0, workers * threads**0.9) * batch / (batch + 24)
+
+    world.speed, world.noise = speed, 0.01
+    world.auto = {"openvino bfloat16": (1, 2, 64)}
+    strategy = world.search(
+        scenario="Server",
+        target_latency_ms=400,
+        loadgen_duration_sec=5,
+        budget_sec=420,
+        seed=seed,
+    )
+    best = winner(world.answer(strategy, world.run(strategy, world.journal())))
+    assert best.family == "openvino bfloat16"
+    assert best.value is not None
+    assert best.value > 0.95 * 0.9 * speed(best.family, 1, 2, 256)

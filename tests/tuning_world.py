@@ -134,7 +134,8 @@ class World:
         rate = self.speed(family, workers, threads, batch)
         seen = rate * (1 + self._random.gauss(0, self.noise) if self.noise else 1)
         duration = duration_sec(config)
-        value = seen if config.scenario == "Offline" else 1e9 / seen
+        asked = config.target_qps or rate / 2
+        value = {"Offline": seen, "Server": min(asked, seen)}.get(config.scenario, 1e9 / seen)
         effective = {
             "runner": auto_runner if auto else config.runner,
             "concurrency": workers,
@@ -144,7 +145,7 @@ class World:
             "sample_pool_bytes": 4000,
             "samples_in_memory": 10,
             "devices": [],
-            "target_qps": config.target_qps or rate / 2,
+            "target_qps": asked,
             "target_latency_ms": config.target_latency_ms,
             "target_latency_percentile": 99.0,
         }
@@ -158,13 +159,19 @@ class World:
             latency_ns={"p99": 10_000_000, "min": 1000},
             telemetry=None,
             load_s=0.5,
-            duration_s=duration if attempt.about["phase"] != "check" else 0.1,
+            duration_s=self._took(attempt, duration, asked / seen),
             doubts=["others are at work"] if self.disturbed else [],
             verdict="VALID",
             samples_completed=int(seen * duration),
             config=SimpleNamespace(effective=effective, requested={}),
             loadgen_logs={"detail": ""},
         )
+
+    def _took(self, attempt: Attempt, duration: float, overload: float) -> float:
+        """An overloaded server answers what came, however long that takes."""
+        if attempt.about["phase"] == "check":
+            return 0.1
+        return duration * max(1.0, overload) if attempt.config.scenario == "Server" else duration
 
     def _too_much(self, effective: Mapping[str, Any], capacity: float) -> list[str]:
         over = effective["target_qps"] > 0.9 * capacity or effective["batch_size"] in self.too_large
@@ -173,8 +180,12 @@ class World:
     def _log(self, effective: Mapping[str, Any], capacity: float, duration: float) -> object:
         errors = self._too_much(effective, capacity)
         queries = int(effective["target_qps"] * duration)
+        values = {
+            "result_scheduled_samples_per_sec": effective["target_qps"],
+            "result_completed_samples_per_sec": min(effective["target_qps"], capacity),
+        }
         return SimpleNamespace(
-            values={}, queries=queries, samples=queries, errors=errors, latency_ns=dict
+            values=values, queries=queries, samples=queries, errors=errors, latency_ns=dict
         )
 
     def _verification(self, family: str) -> SimpleNamespace:

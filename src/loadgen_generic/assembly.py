@@ -175,11 +175,9 @@ class Assembly:
         return spec.intra_op_threads, spec.workers if streams else 0, spec.device
 
     def build(
-        self, layout: Layout, samples: SampleLibrary, warmup_queries: int | None = None
+        self, layout: Layout, samples: SampleLibrary, warmup_queries: int, every_size: bool = False
     ) -> Runner:
-        """The runner of a layout, its workers warmed up as asked for unless told otherwise."""
-        if warmup_queries is None:
-            warmup_queries = self._config.warmup_queries
+        """The runner of a layout, its workers warmed up; see :class:`RunnerSetup`."""
         devices, spec = self.devices(layout), self.spec(layout)
         return create_runner(
             RunnerSetup(
@@ -188,6 +186,7 @@ class Assembly:
                 batch_size=layout.batch_size,
                 batch_timeout_sec=(self._config.batch_timeout_us or 0.0) * 1e-6,
                 warmup_queries=warmup_queries,
+                every_size=every_size,
                 pin=self._config.pin,
                 make_backends=[
                     partial(create_backend, self.spec(layout, device)) for device in devices

@@ -108,7 +108,9 @@ def measure(job: Mapping[str, Any], progress: Progress, tell: Tell) -> None:
     assembly.keep_only(layout)
 
     progress.enter(Phase.WARMING_UP)
-    runner = assembly.build(layout, samples)
+    # Only queries that come one by one make batches of any size.
+    every_size = config.scenario == "Server" and not plan.fixed_batch
+    runner = assembly.build(layout, samples, config.warmup_queries, every_size)
 
     progress.enter(Phase.PROBING)
     estimate = None

@@ -26,7 +26,11 @@ class RunOptions(Options):
         "the median run's, with the spread and a confidence interval of the median",
     )
     warmup_queries: Annotated[int, Option("Run", "CM_MLPERF_WARMUP_QUERIES")] = Field(
-        3, ge=0, le=10**6, description="inferences of each worker before anything is timed"
+        3,
+        ge=0,
+        le=10**6,
+        description="inferences of each worker before anything is timed; in Server also one with "
+        "each smaller batch, for two seconds at most",
     )
     stall_timeout_sec: Annotated[float, Option("Run", "CM_MLPERF_STALL_TIMEOUT_SEC", unit="s")] = (
         Field(300.0, gt=0, description="give up when no sample has been answered for this long")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from loadgen_generic.devices import blame_card
 from loadgen_generic.runners.shapes import by_shape
 from loadgen_generic.seams import Backend, Batch, Reader, SampleLibrary, Worker
 
 __all__ = ["RunnerSetup", "cores_of_worker", "pin_this_thread"]
+
+_EVERY_SIZE_SEC = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,7 @@ class RunnerSetup:
         batch_size: most samples in one inference.
         batch_timeout_sec: how long a batch that is not full waits for more.
         warmup_queries: inferences of each worker before it takes work.
+        every_size: if there are any, also one with each smaller batch, for two seconds at most.
         pin: give each worker processors of its own.
         make_backends: for each device, makes a backend with the threads of one worker; can be
             pickled.
@@ -45,6 +50,7 @@ class RunnerSetup:
     beat: Callable[[], None]
     cards: Sequence[int] = ()
     in_flight: int = 1
+    every_size: bool = False
 
     def shared_worker(self, number: int) -> Worker:
         """A worker that shares the backend of its device: the devices take turns."""
@@ -83,6 +89,15 @@ class RunnerSetup:
             turn, group = divmod(number, len(groups))
             first, alike = turn * self.batch_size, groups[group]
             yield reader.batch([alike[(first + k) % len(alike)] for k in range(self.batch_size)])
+        if not (self.every_size and self.warmup_queries):
+            return
+        # The first batch of a size costs some providers milliseconds (OpenVINO) or more (CUDA),
+        # which in a test would be latencies of its first second.
+        end = time.monotonic() + _EVERY_SIZE_SEC
+        for size, alike in product(range(1, self.batch_size), groups):
+            if time.monotonic() > end:
+                return
+            yield reader.batch([alike[k % len(alike)] for k in range(size)])
 
     def _alike(self) -> list[Sequence[int]]:
         """The samples of each shape."""

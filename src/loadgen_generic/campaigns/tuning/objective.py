@@ -65,6 +65,10 @@ class Objective(Protocol):
         """By the tests of full length, or by all; None where none passed."""
         ...
 
+    def at_most(self, entries: Sequence[Entry]) -> float | None:
+        """What no test of a setting without a value speaks against; None where none says."""
+        ...
+
     def limits(self, entries: Sequence[Entry]) -> tuple[float | None, float | None]:
         """Lowest and highest of the tests of full length, or the loads around the limit."""
         ...

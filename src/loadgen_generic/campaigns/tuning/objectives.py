@@ -95,6 +95,9 @@ class _Metric:
         values = [each["value"] for each in passed if each["duration_s"] >= longest / 2]
         return median(values) if values else None
 
+    def at_most(self, entries: Sequence[Entry]) -> float | None:
+        return None
+
     def limits(self, entries: Sequence[Entry]) -> tuple[float | None, float | None]:
         values = self._full(entries)
         return (min(values), max(values)) if values else (None, None)
@@ -193,6 +196,11 @@ class _Load:
 
     def value(self, entries: Sequence[Entry], full: bool) -> float | None:
         return self._bracket(entries, full).low
+
+    def at_most(self, entries: Sequence[Entry]) -> float | None:
+        # What an overloaded system completes is above its limit, as a load is that it failed.
+        failed = [each for each in trials_of(entries) if not each.passed]
+        return min((each.sustained or each.load for each in failed), default=None)
 
     def limits(self, entries: Sequence[Entry]) -> tuple[float | None, float | None]:
         known = self._bracket(entries, full=True)

@@ -47,7 +47,7 @@ class Proposer:
         best = self._story.best
         if best is None:
             return None
-        for name in self._ran.keys() - self._spaces.keys():
+        for name in (each for each in self._ran if each not in self._spaces):
             of_family = self._story.of_family(name)
             layout = best.setting.layout
             if layout.runner not in self._ran[name].runners:
@@ -97,9 +97,12 @@ class Proposer:
         for each in self._story.tried:
             if each.setting not in possible:
                 continue
-            value = self._story.value(each)
+            value, most = self._story.value(each), self._story.objective.at_most(each.entries)
             if value is not None and any(entry.get("followed") is False for entry in each.entries):
                 pruned[each.setting] = value
+            elif value is None and most is not None:
+                # optuna learns nothing from a failure, but of how little it would hold it does.
+                pruned[each.setting] = most
             else:
                 measured[each.setting] = value
         self._study.follow(self._grammar, measured, pruned)
