@@ -231,6 +231,7 @@ def test_a_worker_warms_up_with_every_size_of_batch_that_may_come(
         warmup_queries=2,
         runner=runner,
         concurrency=1,
+        intra_op_threads=1,
         batch_size=8,
         samples=100,
         target_qps=1000 if scenario == "Server" else None,
