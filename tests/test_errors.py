@@ -216,7 +216,7 @@ def test_child_that_hangs_while_warming_up(command: Command) -> None:
     assert_clear(outcome, 1, "hung", "warming up", "--stall_timeout_sec")
 
 
-@pytest.mark.parametrize("runner", ["threadpool", "processpool"])
+@pytest.mark.parametrize("runner", ["threadpool+replication", "processpool"])
 @pytest.mark.parametrize(
     ("scenario", "hangs", "warming"),
     [("Server", 9, True), ("Server", 10, False), ("Offline", 3, False)],
