@@ -219,12 +219,12 @@ def test_child_that_hangs_while_warming_up(command: Command) -> None:
 @pytest.mark.parametrize("runner", ["threadpool+replication", "processpool"])
 @pytest.mark.parametrize(
     ("scenario", "hangs", "warming"),
-    [("Server", 9, True), ("Server", 10, False), ("Offline", 3, False)],
+    [("Server", 16, True), ("Server", 17, False), ("Offline", 3, False)],
 )
 def test_a_worker_warms_up_with_every_size_of_batch_that_may_come(
     scenario: str, hangs: int, warming: bool, runner: str, command: Command
 ) -> None:
-    """Two full ones, then in Server those of 1 to 7 samples; it shows by what is next."""
+    """Two full ones, then in Server two each of 1 to 7 samples; it shows by what is next."""
     outcome = command.fake(
         f"hang_at={hangs}",
         scenario=scenario,

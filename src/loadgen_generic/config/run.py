@@ -29,7 +29,7 @@ class RunOptions(Options):
         3,
         ge=0,
         le=10**6,
-        description="inferences of each worker before anything is timed; in Server also one with "
+        description="inferences of each worker before anything is timed; in Server also two with "
         "each smaller batch, for two seconds at most",
     )
     stall_timeout_sec: Annotated[float, Option("Run", "CM_MLPERF_STALL_TIMEOUT_SEC", unit="s")] = (
