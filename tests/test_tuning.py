@@ -218,28 +218,47 @@ def test_a_family_whose_automatic_layout_was_bad_gets_a_second_chance(world: Wor
     assert best.family == "openvino bfloat16"
 
 
+IN_SERVER = {
+    "model_path": "model.onnx",
+    "scenario": "Server",
+    "target_latency_ms": 5,
+    "runner": "inline",
+}
+
+
+def short_test(load: float | None, passed: bool, late: float = 0.9) -> dict[str, object]:
+    """The entry of one, of whose queries so many were late."""
+    shared = {"full": False, "sustained": 0.0, "hopeless": False, "doubts": []}
+    return {"load": load, "passed": passed, "over_share": 0.0 if passed else late, **shared}
+
+
+@given(st.floats(10, 1e6), st.floats(0.001, 1), st.booleans())
+def test_a_bound_that_was_missed_narrowly_is_tried_once_more(
+    best: float, late: float, passes: bool
+) -> None:
+    config = BenchmarkConfig.model_validate(IN_SERVER)
+    objective = objective_of(config)
+    first = objective.short(config, [], best, layout_open=False)
+    assert first is not None
+    missed = short_test(first.target_qps, False, late)
+    again = objective.short(config, [missed], best, layout_open=False)
+    assert (again == first) is (late <= 0.05)
+    entries = [missed, short_test(first.target_qps, passes, late)]
+    then = objective.short(config, entries, best, layout_open=False)
+    assert then != first
+    assert objective.value(entries, full=False) == (first.target_qps if passes else None)
+
+
 @given(st.floats(10, 1e6))
 def test_who_holds_a_little_less_than_the_best_is_asked_for_more(best: float) -> None:
     """An automatic layout that failed far above, and then passed below."""
-    config = BenchmarkConfig.model_validate(
-        {
-            "model_path": "model.onnx",
-            "scenario": "Server",
-            "target_latency_ms": 5,
-            "runner": "inline",
-        }
-    )
+    config = BenchmarkConfig.model_validate(IN_SERVER)
     objective = objective_of(config)
-
-    def entry(load: float | None, passed: bool) -> dict[str, object]:
-        shared = {"full": False, "sustained": 0.0, "hopeless": False, "doubts": []}
-        return {"load": load, "passed": passed, **shared}
-
-    entries = [entry(2 * best, False)]
+    entries = [short_test(2 * best, False)]
     below = objective.short(config, entries, best, layout_open=True)
     assert below is not None
     assert below.target_qps == pytest.approx(0.8 * best, rel=1e-3)
-    entries.append(entry(below.target_qps, True))
+    entries.append(short_test(below.target_qps, True))
     above = objective.short(config, entries, best, layout_open=True)
     assert above is not None
     assert above.target_qps == pytest.approx(1.03 * best, rel=1e-3)

@@ -183,6 +183,7 @@ class World:
         values = {
             "result_scheduled_samples_per_sec": effective["target_qps"],
             "result_completed_samples_per_sec": min(effective["target_qps"], capacity),
+            "result_overlatency_query_count": queries if errors else 0,
         }
         return SimpleNamespace(
             values=values, queries=queries, samples=queries, errors=errors, latency_ns=dict
