@@ -54,7 +54,7 @@ def test_answers_are_those_of_each_sample_alone(
         samples = SyntheticSamples(plan, _POOL, seed=1, shared=runner == "processpool")
         samples.load(range(_POOL))
         inputs = samples.pool.arrays[0].copy().reshape(_POOL, width)
-        running = assembly.build(Layout(runner, workers, 1, batch_size), samples)
+        running = assembly.build(Layout(runner, workers, 1, batch_size), samples, 3)
         record = Recorder()
         running.start(record.make_complete, record.fail)
         order = _order(_POOL)
@@ -175,7 +175,7 @@ def test_auto_chooses_what_it_measured_to_be_fastest(scenario: str, tmp_path: Pa
     samples.load(range(256))
     wish = wish_of(config, plan, 2, 0)
     layout, reason, rate = choose(
-        wish, lambda chosen: assembly.build(chosen, samples), range(256), assembly.beat
+        wish, lambda chosen: assembly.build(chosen, samples, 3), range(256), assembly.beat
     )
     assert rate > 0
     assert "layouts tried" in reason

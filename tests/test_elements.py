@@ -121,7 +121,7 @@ def test_every_sample_gets_its_own_answer(
         samples = SyntheticSamples(plan, _POOL, seed=1, shared=runner == "processpool")
         samples.load(range(_POOL))
         inputs = samples.pool.arrays[0].copy()
-        running = assembly.build(Layout(runner, 1 if runner == "inline" else 2, 1, 4), samples)
+        running = assembly.build(Layout(runner, 1 if runner == "inline" else 2, 1, 4), samples, 3)
         record = Recorder()
         running.start(record.make_complete, record.fail)
         asked = [*range(_POOL), *(int(i) for i in np.random.default_rng(0).permutation(_POOL))]

@@ -121,7 +121,7 @@ def test_answers_are_those_of_each_sample_alone(runner: str, tmp_path: Path) -> 
         samples.load(range(_POOL))
         inputs = [np.array(samples.reader(1).batch([i]).arrays[0]) for i in range(_POOL)]
         running = assembly.build(
-            Layout(runner, 1 if runner == "inline" else 2, 1, batch_size), samples
+            Layout(runner, 1 if runner == "inline" else 2, 1, batch_size), samples, 3
         )
         record = Recorder()
         running.start(record.make_complete, record.fail)
