@@ -12,7 +12,9 @@ __all__ = ["few"]
 
 def few(cases: Iterable[Any], every: int) -> list[Any]:
     """The cases, of which only the first and each ``every``-th after it are fast."""
-    return [
-        case if at % every == 0 else pytest.param(case, marks=pytest.mark.slow)
-        for at, case in enumerate(cases)
-    ]
+    return [case if at % every == 0 else _slow(case) for at, case in enumerate(cases)]
+
+
+def _slow(case: Any) -> Any:
+    values = case if isinstance(case, tuple) else (case,)
+    return pytest.param(*values, marks=pytest.mark.slow)

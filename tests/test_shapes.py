@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiny_models
 from command import Command
+from few import few
 from hypothesis import given
 from hypothesis import strategies as st
 from recording import Recorder
@@ -144,7 +145,7 @@ def test_answers_are_those_of_each_sample_alone(runner: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream", "Server", "Offline"])
-@pytest.mark.parametrize("runner", ["auto", *sorted(RUNNERS.keys() - {"inflight", "ray"})])
+@pytest.mark.parametrize("runner", few(["auto", *sorted(RUNNERS.keys() - {"inflight", "ray"})], 2))
 def test_a_run_over_several_shapes(
     runner: str, scenario: str, command: Command, models: Models
 ) -> None:
