@@ -14,6 +14,7 @@ from table import Record, Verdict, judge
 from tune_cases import FIGURES, Setting, TuneCase, measurement
 from tune_search import Tuned, search
 
+from loadgen_generic.campaigns.tuning.story import DEFAULT_BUDGET_SEC
 from loadgen_generic.wording import format_measured
 
 __all__ = ["Study"]
@@ -22,8 +23,6 @@ _FINALISTS = 3
 _TRIES = 2  # of a final run, since without one of them there is no verdict
 _OF_GRID = 0.25
 _LEAST_BUDGET_SEC = 60.0
-# What the command takes by default: nothing is asked of the time beside a busy core.
-_BUSY_BUDGET_SEC = 600.0
 # Of a quarter of the grid's time, for what the command does before and after its search.
 _BESIDES = 0.05
 _UNDISTURBED = 0.95  # of the quiet search's winner, for that of the search beside a busy core
@@ -60,8 +59,9 @@ class Study:
         Args:
             budget_sec: 0 for what the case allows.
         """
-        usual = _BUSY_BUDGET_SEC if kind == "busy" else self.budget_sec()
-        budget_sec = budget_sec or usual
+        # Nothing is asked of the time beside a busy core.
+        usual_sec = DEFAULT_BUDGET_SEC if kind == "busy" else self.budget_sec()
+        budget_sec = budget_sec or usual_sec
         self._tell(f"tune, {kind}: {budget_sec:.0f} s")
         try:
             found = search(lab, self.case, budget_sec, busy=kind == "busy")

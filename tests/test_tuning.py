@@ -305,3 +305,27 @@ def test_a_search_in_server_learns_from_loads_that_were_not_held(seed: int, worl
     assert best.family == "openvino bfloat16"
     assert best.value is not None
     assert best.value > 0.95 * 0.9 * speed(best.family, 1, 2, 256)
+
+
+def test_a_setting_that_broke_on_the_way_is_left(world: World) -> None:
+    """Its second test in Server, after a first one that ran."""
+    strategy = world.search(
+        scenario="Server", target_latency_ms=20, loadgen_duration_sec=5, budget_sec=1200
+    )
+    journal = world.journal()
+
+    def ran() -> int:
+        setting = attempt.about.get("setting")
+        return sum(each.get("setting") == setting for each in journal.runs) if setting else 0
+
+    attempt = strategy.next(journal)
+    while attempt is not None and not (attempt.may_fail and ran()):
+        world.run(strategy, journal, most=1)
+        attempt = strategy.next(journal)
+    assert attempt is not None
+    broken = strategy.failed(attempt, RunError("out of memory"))
+    number = len(journal.runs) + 1
+    journal.runs.append({"number": number, "took_s": 1.0, "directory": "trials/x", **broken})
+    then = strategy.next(journal)
+    assert then is not None
+    assert then.about.get("setting") != attempt.about["setting"]

@@ -150,9 +150,9 @@ class _Load:
         question, trials = question_of(config), trials_of(entries)
         if len(trials) >= _MOST_SHORT or any(trial.hopeless for trial in trials):
             return None
-        load: float | None
         if _may_be_a_hiccup(entries):
             return question.trial(Step(trials[-1].load, full=False), {})
+        load: float | None
         if not trials:
             # A test without a layout finds its own load: half of what a probe measures.
             load = 0.0 if config.runner == "auto" else question.first_load()

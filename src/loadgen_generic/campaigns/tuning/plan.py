@@ -135,7 +135,9 @@ class TuneSearch:
     def _short(
         self, story: Story, runs: Runs, each: Tried, others: list[Tried], phase: str
     ) -> Attempt | None:
-        """The next short test of a setting, if it needs one."""
+        """The next short test of a setting, if it needs one; none after one that broke."""
+        if each.entries and each.entries[-1].get("broken"):
+            return None
         best = next(iter(story.ranked(others)), None) if phase != "worth" else None
         to_beat = story.value(best) if best is not None else None
         config = self._test(story, runs, each.setting)
