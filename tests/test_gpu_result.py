@@ -92,8 +92,11 @@ def test_a_run_on_cards(command: Command, models: Any) -> None:
     assert held in outcome.stdout
     assert "on GPU 0, 1, by the cards' own counters" in outcome.stdout
     page = (outcome.run_dir / "report.html").read_text("utf-8")
-    for text in (f"Computed on {WORDS}", held, "GPU 2, Idle (not used)", "GPU held back"):
+    for text in (f"Computed on {WORDS}", held, "GPU 2, Idle (not used)"):
         assert text in page
+    # A busy machine may find no time to look at the cards between the first query and the last.
+    drawn = {line["title"] for line in json.loads(Path(telemetry.file).read_text())["machine"]}
+    assert ("GPU held back" in page) is ("GPU held back" in drawn)
     listed = command("list", "out")
     assert "computed on" in listed.stdout
     assert "2 x CUDA tf32, pinned" in listed.stdout

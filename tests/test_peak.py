@@ -20,6 +20,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from loadgen_generic.campaigns.bisection import MOST_TRIALS, Trial, next_step, settled
+from loadgen_generic.campaigns.journal import Journal
+from loadgen_generic.campaigns.loads import LoadSearch
+from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.results.result import read_result
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,6 +104,16 @@ def test_a_machine_that_became_busy_meanwhile_gets_an_answer(limit: float, guess
     assert 0.6 * limit <= found.low <= 0.65 * limit
 
 
+@given(LIMITS, st.floats(0.5, 2), st.floats(0.3, 1))
+def test_however_busy_the_answer_is_near_what_failed(
+    limit: float, guess: float, left: float
+) -> None:
+    found = settled(search(lambda x, full: x <= limit * (left if full else 1), limit * guess))
+    if found.low is not None:
+        assert found.high is not None
+        assert found.high <= 1.4 * found.low
+
+
 @given(LIMITS, GUESSES, st.randoms(use_true_random=False))
 def test_whatever_the_trials_say_it_ends_and_claims_only_what_passed(
     limit: float, guess: float, chance: random.Random
@@ -141,6 +154,19 @@ def test_a_failure_on_a_disturbed_machine_gets_a_second_look() -> None:
     assert last(doubtful=True) == [(103, True)]
     assert last(doubtful=False) == []
     assert last(doubtful=True, then=True) == []
+
+
+@pytest.mark.parametrize(("failed", "told"), [(500, True), (103, False)])
+def test_a_gap_that_is_left_is_told(failed: float, told: bool, tmp_path: Path) -> None:
+    """Where the trials are used up first: nobody is to think that the limit is at its lower end."""
+    known: dict[str, Any] = {"full": True, "percentile_ns": 0, "sustained": 0.0, "hopeless": False}
+    known |= {"doubts": [], "directory": "trials/001"}
+    runs = [{"load": 100, "passed": True, **known}, {"load": failed, "passed": False, **known}]
+    fixed = {"runner": "inline", "target_latency_ms": 20, "target_latency_percentile": 99}
+    found = Journal(tmp_path, "search.json", {"runs": runs, "fixed": fixed})
+    sentence = LoadSearch(BenchmarkConfig.model_validate(SERVER)).answer(found).document["sentence"]
+    assert f"; {failed} does not" in sentence
+    assert ("nothing between the two was tried" in sentence) is told
 
 
 def journal(directory: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from loadgen_generic.backends.kserve.backend import KserveBackend
 from loadgen_generic.backends.kserve.ledger import Ledger
 from loadgen_generic.backends.kserve.worker import decoded, encoded
 from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.config.remote import asks_this_machine
 from loadgen_generic.errors import RequestError, RunError
 from loadgen_generic.flags import parse_config
 from loadgen_generic.remote import check_padding, remote_spec
@@ -434,6 +436,36 @@ def test_a_run_by_the_rules_of_the_network_division(command: Command, server: St
     assert outcome.effective["batch_size"] == 1
     assert set(server.asked) == {(1, 4)}
     assert not any("puts up to" in note for note in outcome.result.notes)
+
+
+def test_a_server_on_this_machine_is_nothing_to_stop(command: Command, server: StandIn) -> None:
+    def laborious(request: Any) -> Any:
+        end = time.perf_counter() + 0.02
+        while time.perf_counter() < end:
+            pass
+        return sums(request)
+
+    server.answer = laborious
+    outcome = command("run", **KSERVE, endpoint=server.endpoint, samples=60, batch_size=1)
+    (doubt,) = [each for each in outcome.result.doubts if "other processes" in each]
+    assert doubt.startswith("the server, which is on this machine, and other processes used ")
+    assert "stop them" not in doubt
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "here"),
+    [
+        ("localhost:1", True),
+        ("LocalHost:1", True),
+        ("127.1.2.3:1", True),
+        ("[::1]:1", True),
+        ("far.example:1, 127.0.0.1:1", True),
+        ("10.127.0.1:1", False),
+        ("localhost.example:1", False),
+    ],
+)
+def test_which_endpoints_are_this_machine_by_name(endpoints: str, here: bool) -> None:
+    assert asks_this_machine(endpoints) is here
 
 
 def test_a_run_that_fails_in_the_middle(command: Command, server: StandIn) -> None:

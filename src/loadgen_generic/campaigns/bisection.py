@@ -25,6 +25,7 @@ __all__ = [
     "next_step",
     "settled",
     "short_step",
+    "untried",
 ]
 
 MOST_TRIALS = 12
@@ -39,9 +40,10 @@ _GROWTH, _MOST_DOUBLINGS = 2.0, 3
 # Of the most that was completed: what misses its bound at so little load misses it at any, and
 # few queries a second take long to show it.
 _LEAST_SHARE = 1 / 64
-# A test of full length that fails after short trials passed: this much less, then three times that:
-# a machine that became busy meanwhile may bear half of what it bore.
-_BACK, _FARTHER = 0.03, 3
+# Tests of full length that fail after short trials passed: so much less each time, the last again
+# and again. A machine that became busy meanwhile may bear half of what it bore; a step that is too
+# large leaves too much between the answer and what failed.
+_BACK = (0.03, 0.09, 0.27)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,15 @@ def bracket(trials: Sequence[Trial]) -> Bracket:
     return Bracket(low, min(above, default=None))
 
 
+def untried(known: Bracket, round_load: Callable[[float], float]) -> float | None:
+    """The load in the middle of a bracket with both ends that is wide; None if there is none."""
+    if known.low is None or known.high is None or known.narrow(PRECISION):
+        return None
+    load = round_load(math.sqrt(known.low * known.high))
+    # Whole numbers side by side: there is nothing between them.
+    return load if known.low < load < known.high else None
+
+
 def short_step(
     trials: Sequence[Trial], round_load: Callable[[float], float], least: float
 ) -> float | None:
@@ -171,14 +182,12 @@ def _full_step(
         return everything.low if everything.low is not None else max(lowest, least)
     if known.low is None:
         fails = sum(trial.full for trial in trials)
-        down = round_load(_of(known.high) * max(0.1, 1 - _BACK * _FARTHER ** (fails - 1)))
+        down = round_load(_of(known.high) * (1 - _BACK[min(fails, len(_BACK)) - 1]))
         if down >= _of(known.high):  # a whole number that rounds back to itself
             down = round_load(_of(known.high) - 1)
         return down if down >= least and down > 0 else None
     if known.high is not None:
-        load = round_load(math.sqrt(known.low * known.high))
-        # Whole numbers side by side: there is nothing between them.
-        return load if known.low < load < known.high else None
+        return untried(known, round_load)
     doubted = [t.load for t in trials if not t.full and not t.passed and t.load > known.low]
     if doubted:
         nearest = min(doubted)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from loadgen_generic.campaigns.bisection import Step, next_step, settled
+from loadgen_generic.campaigns.bisection import Bracket, Step, next_step, settled, untried
 from loadgen_generic.campaigns.journal import Journal
 from loadgen_generic.campaigns.questions import question_of, trials_of
 from loadgen_generic.campaigns.spreading.foresight import foresee
@@ -70,7 +70,7 @@ class LoadSearch:
             None,
         )
         chosen = best or _last_failure(journal.runs)
-        sentence = self._sentence(journal, bracket.low, bracket.high)
+        sentence = self._sentence(journal, bracket)
         changes: dict[str, Any] = {"valid": True, "invalid_reasons": [], "next_command": ""}
         if best is None:
             result = read_result(journal.directory / chosen["directory"])
@@ -97,8 +97,9 @@ class LoadSearch:
     def keep(self, journal: Journal) -> None:
         """Nothing is known before the tests of full length."""
 
-    def _sentence(self, journal: Journal, low: float | None, high: float | None) -> str:
+    def _sentence(self, journal: Journal, found: Bracket) -> str:
         question, count = self._question, len(journal.runs)
+        low, high = found.low, found.high
         bound = question.bound_in_words(journal.content["fixed"])
         if low is None:
             last = _last_failure(journal.runs)
@@ -111,6 +112,8 @@ class LoadSearch:
         text += (
             f"; {high:.12g} does not" if high is not None else "; how much more would is not known"
         )
+        if untried(found, question.round_load) is not None:
+            text += ", and nothing between the two was tried at full length"
         return f"{text} ({count} trials)."
 
     def cells(self, runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:

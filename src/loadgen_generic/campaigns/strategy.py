@@ -38,7 +38,6 @@ class Answer:
 
     Attributes:
         run: the journal's entry of the test that stands for it.
-        sentence: the answer in plain words.
         better: what a quiet machine might find, in words.
         changes: fields of the test's result that the answer says otherwise.
         document: the answer, as the journal keeps it.

@@ -15,6 +15,7 @@ __all__ = [
     "HERE",
     "REQUEST_TIMEOUT_MS",
     "RemoteOptions",
+    "asks_this_machine",
     "masked_headers",
     "parse_endpoints",
     "parse_headers",
@@ -170,6 +171,13 @@ def parse_endpoints(text: str) -> list[str]:
     if len(set(endpoints)) < len(endpoints):
         raise ValueError("an endpoint is named twice")
     return endpoints
+
+
+def asks_this_machine(text: str) -> bool:
+    """Whether any of the endpoints is by its name one of this machine: localhost, 127.x or ::1."""
+    found = [_ENDPOINT.fullmatch(each) for each in parse_endpoints(text)]
+    hosts = [each[1].strip("[]").lower() for each in found if each is not None]
+    return any(host in ("localhost", "::1") or host.startswith("127.") for host in hosts)
 
 
 def parse_headers(text: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.config.remote import asks_this_machine
 from loadgen_generic.errors import RunError
 from loadgen_generic.machine import describe_host
 from loadgen_generic.results.cluster import Cluster, cluster_of, doubts_of_cluster
@@ -141,10 +142,12 @@ def _doubts(
     conditions: Mapping[str, Any] | None,
     cluster: Cluster | None,
 ) -> list[str]:
-    telemetry = facts.get("telemetry")
+    telemetry, effective = facts.get("telemetry"), facts["effective"]
+    endpoint = effective.get("endpoint")
+    server_here = endpoint is not None and asks_this_machine(endpoint)
     return [
-        *doubts_of_computation(requested, facts["effective"]),
-        *(doubts_of_test(conditions) if conditions is not None else []),
+        *doubts_of_computation(requested, effective),
+        *(doubts_of_test(conditions, server_here) if conditions is not None else []),
         *(doubts_of_gpus(telemetry.gpus) if telemetry is not None else []),
         *(doubts_of_cluster(cluster) if cluster is not None else []),
     ]

@@ -69,17 +69,27 @@ def conditions_between(before: Mapping[str, Any], after: Mapping[str, Any]) -> d
     }
 
 
-def doubts_of_test(conditions: Mapping[str, Any]) -> list[str]:
-    """Why the number of one test is doubtful, one sentence each; empty if nothing was seen."""
+def doubts_of_test(conditions: Mapping[str, Any], server_here: bool = False) -> list[str]:
+    """Why the number of one test is doubtful, one sentence each; empty if nothing was seen.
+
+    Args:
+        server_here: an inference server on this machine computed the answers.
+    """
     seconds = conditions["seconds"]
     if seconds < SHORTEST_SEC:
         return []
     found = []
     if (others := conditions["other_cpu_share"]) > MOST_OTHERS:
         cores = others * conditions["cores"]
+        used = (
+            f"{100 * others:.0f} % of the processor time meanwhile, as much as {cores:.1f} of "
+            f"{conditions['cores']} cores"
+        )
         found.append(
-            f"other processes used {100 * others:.0f} % of the processor time meanwhile, as much "
-            f"as {cores:.1f} of {conditions['cores']} cores; stop them and measure again"
+            f"the server, which is on this machine, and other processes used {used}; the client "
+            "competes with them, so measure from another machine to see the server alone"
+            if server_here
+            else f"other processes used {used}; stop them and measure again"
         )
     stolen = conditions["stolen_cpu_share"]
     if stolen is not None and stolen > MOST_STOLEN:
