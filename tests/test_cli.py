@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,6 +139,19 @@ def test_wrong_use_exits_2_with_one_line(
     assert printed.err.startswith("loadgen-generic: error: ")
     assert printed.err.count("\n") == 1
     assert word in printed.err
+
+
+def test_a_request_is_refused_before_anything_heavy_is_imported(tmp_path: Path) -> None:
+    """It takes a third of a second so, and twice as long with numpy and what writes reports."""
+    heavy = "{'numpy', 'onnx', 'onnxruntime', 'mlperf_loadgen', 'psutil', 'rich'}"
+    code = (
+        "import sys; from loadgen_generic.cli import main; "
+        f"print(main(['run', 'nothing.onnx']), sorted({heavy} & set(sys.modules)))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True
+    )
+    assert told.stdout.strip() == "2 []"
 
 
 def test_json_prints_one_document(command: Command, models: Callable[[str], Path]) -> None:

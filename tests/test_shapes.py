@@ -20,11 +20,11 @@ from recording import Recorder
 from loadgen_generic.assembly import Assembly, settle
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.feed import settle_feed
+from loadgen_generic.notation import SizeRange, parse_size
 from loadgen_generic.runners import RUNNERS
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.shapes import ShapedWorkQueue, by_shape
 from loadgen_generic.samples import MixedSamples, draw_sizes, generated_shape
-from loadgen_generic.shapes import SizeRange, parse_size
 from loadgen_generic.tensors import Array
 
 Models = Callable[[str], Path]

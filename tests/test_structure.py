@@ -24,6 +24,7 @@ LONGEST = 300
 FLOORS = {
     "errors": 0,
     "hashing": 0,
+    "notation": 0,
     "elements": 0,
     "option": 0,
     "early_stopping": 0,

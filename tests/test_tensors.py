@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadgen_generic.errors import RequestError
-from loadgen_generic.shapes import apply_shapes, parse_shape
+from loadgen_generic.notation import parse_shape
+from loadgen_generic.shapes import apply_shapes
 from loadgen_generic.tensors import Dim, ModelSignature, TensorSpec, plan_samples
 
 FLOAT32 = np.dtype(np.float32)

@@ -17,6 +17,7 @@ from loadgen_generic.fitting import (
     hints_resized,
     why_not_run,
 )
+from loadgen_generic.notation import parse_fill, parse_range
 from loadgen_generic.provider_facts import facts_of
 from loadgen_generic.remote import batching_note, remote_spec
 from loadgen_generic.replication import cluster_spec, find_room
@@ -25,7 +26,7 @@ from loadgen_generic.runners.layout import Layout
 from loadgen_generic.runners.rule import Wish, layout_by_rule, may_batch, wish_of
 from loadgen_generic.runners.setup import RunnerSetup
 from loadgen_generic.seams import Backend, Runner, SampleLibrary
-from loadgen_generic.shapes import apply_shapes, check_inputs, check_values, parse_fill, parse_range
+from loadgen_generic.shapes import apply_shapes, check_inputs, check_values
 from loadgen_generic.tensors import ModelSignature, SamplePlan, plan_samples
 from loadgen_generic.values import Hints, default_values, wished_values
 

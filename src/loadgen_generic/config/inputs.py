@@ -8,8 +8,8 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 
 from loadgen_generic.config.base import Options
+from loadgen_generic.notation import parse_fill, parse_range, parse_shape
 from loadgen_generic.option import Option
-from loadgen_generic.shapes import parse_fill, parse_range, parse_shape
 
 __all__ = ["InputOptions"]
 

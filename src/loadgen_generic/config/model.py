@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from loadgen_generic.config.base import Options
+from loadgen_generic.notation import SizeRange, parse_size
 from loadgen_generic.option import Option
-from loadgen_generic.shapes import SizeRange, parse_size
 
 __all__ = ["ModelOptions"]
 

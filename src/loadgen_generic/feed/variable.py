@@ -19,6 +19,7 @@ from loadgen_generic.feed.dataset import (
     output_names,
 )
 from loadgen_generic.feed.generated import largest_plan
+from loadgen_generic.notation import SizeRange, parse_shape
 from loadgen_generic.runners.layout import Layout
 from loadgen_generic.samples import (
     Dataset,
@@ -30,7 +31,6 @@ from loadgen_generic.samples import (
 )
 from loadgen_generic.samples.parts import Part, bad_data
 from loadgen_generic.seams import Known
-from loadgen_generic.shapes import SizeRange, parse_shape
 from loadgen_generic.tensors import Array, ModelSignature
 
 __all__ = ["from_dataset_of_several_shapes"]

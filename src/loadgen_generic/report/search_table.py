@@ -12,6 +12,7 @@ from loadgen_generic.report.terminal import (
     TerminalObserver,
     describe,
 )
+from loadgen_generic.report.writing import REPORT_FILE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +136,6 @@ def _print_tuning(found: Tuning, directory: Path, out: TextIO) -> None:
         tuning_rows,
         worth_in_words,
     )
-    from loadgen_generic.report.writing import REPORT_FILE
 
     page = directory / REPORT_FILE
     facts = dict(tuning_rows(found))

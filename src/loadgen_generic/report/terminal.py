@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from loadgen_generic.progress import Phase
 from loadgen_generic.report.live_line import LiveLine
+from loadgen_generic.report.writing import REPORT_FILE
 
 if TYPE_CHECKING:
     from loadgen_generic.results.result import Result, Statistics, Verification
@@ -136,7 +137,6 @@ def print_result(result: Result, stream: TextIO | None = None) -> None:
     """The verdict, what was measured, and where the files are."""
     from loadgen_generic.report.devices import computation_rows, computed_on, gpu_rows
     from loadgen_generic.report.operators import operator_lines
-    from loadgen_generic.report.writing import REPORT_FILE
     from loadgen_generic.results.glossary import explain
     from loadgen_generic.wording import format_measured
 

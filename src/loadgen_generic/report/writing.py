@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from loadgen_generic.report.page import write_page
-from loadgen_generic.report.reading import Figures, read_figures
+if TYPE_CHECKING:
+    from loadgen_generic.report.reading import Figures
 
 __all__ = ["REPORT_FILE", "read_aloud", "write_report"]
 
@@ -26,11 +27,16 @@ def write_report(directory: Path, note: Callable[[str], None]) -> None:
         RequestError: there is no finished run in the directory.
         OSError: the page cannot be written.
     """
+    # Not before: what writes pages takes a while to import, and a run that fails has none.
+    from loadgen_generic.report.page import write_page
+
     write_page(read_aloud(directory, note), directory / REPORT_FILE)
 
 
 def read_aloud(directory: Path, note: Callable[[str], None]) -> Figures:
     """As :func:`read_figures`, and says how far it is with a trace that takes long."""
+    from loadgen_generic.report.reading import read_figures
+
     next_word = time.monotonic() + _FIRST_WORD_SEC
 
     def told(done: int, size: int) -> None:

@@ -10,11 +10,11 @@ from itertools import accumulate
 
 import numpy as np
 
+from loadgen_generic.notation import SizeRange
 from loadgen_generic.samples.pool import Pool, PoolReader, slot_pool
 from loadgen_generic.samples.shared import SharedArrays, SharedLayout
 from loadgen_generic.samples.synthetic import SyntheticSource
 from loadgen_generic.seams import Batch, Reader, SharedSamples, Source
-from loadgen_generic.shapes import SizeRange
 from loadgen_generic.tensors import Array, SamplePlan
 
 __all__ = ["MixedSamples", "Shape", "draw_sizes", "generated_shape"]

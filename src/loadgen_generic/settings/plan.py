@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.early_stopping import min_queries
 from loadgen_generic.errors import RequestError
-from loadgen_generic.seams import Estimate
 from loadgen_generic.settings.conf_values import ConfValues
 from loadgen_generic.settings.counts import (
     DEFAULT_PERCENTILE,
@@ -21,6 +21,9 @@ from loadgen_generic.settings.rules import checked_sample_set
 from loadgen_generic.settings.server import server_target
 from loadgen_generic.settings.words import SLOWEST_QUERY_SEC, about, too_slow
 from loadgen_generic.wording import digits
+
+if TYPE_CHECKING:
+    from loadgen_generic.seams import Estimate
 
 __all__ = ["TestSettings", "needs_probe", "plan_settings"]
 
@@ -180,7 +183,8 @@ def plan_settings(
 
 def _rounded(estimate: Estimate) -> Estimate:
     """With the digits that a short probe supports, so that the arithmetic can be followed."""
-    return Estimate(*(float(digits(value, 3)) for value in astuple(estimate)))
+    figures = asdict(estimate)
+    return replace(estimate, **{each: float(digits(figures[each], 3)) for each in figures})
 
 
 def _accuracy_notes(config: BenchmarkConfig, distinct_samples: int) -> list[str]:

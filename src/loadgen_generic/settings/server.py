@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from loadgen_generic.config import BenchmarkConfig
-from loadgen_generic.seams import Estimate
 from loadgen_generic.settings.words import SLOWEST_QUERY_SEC, round_down, too_slow
 from loadgen_generic.wording import digits
+
+if TYPE_CHECKING:
+    from loadgen_generic.seams import Estimate
 
 __all__ = ["SERVER_LEAST_LATENCY_SEC", "server_target"]
 

@@ -6,10 +6,13 @@ import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from loadgen_generic.pulse import Row
 from loadgen_generic.results.telemetry import TimedQueries
-from loadgen_generic.telemetry.schedule import Schedule
+
+if TYPE_CHECKING:
+    from loadgen_generic.telemetry.schedule import Schedule
 
 __all__ = ["Latencies", "Timed"]
 
