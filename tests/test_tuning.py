@@ -115,6 +115,23 @@ def test_the_highest_load_within_the_bound_is_found(world: World, scenario: str)
     assert "within 20 ms" in found.objective
 
 
+def test_a_layout_that_short_tests_flatter_does_not_win(world: World) -> None:
+    """Workers of two threads seem ahead until the tests of full length, where the next best is
+    then asked too."""
+
+    def speed(family: str, workers: int, threads: int, batch: int) -> float:
+        of_family = {"openvino bfloat16": 2100.0}.get(family, 1000.0)
+        return of_family * min(2.0, workers * threads**0.3) * batch / (batch + 4)
+
+    world.speed, world.flattered = speed, 2.0
+    strategy = world.search(
+        scenario="Server", target_latency_ms=20, loadgen_duration_sec=5, budget_sec=1200
+    )
+    best = winner(world.answer(strategy, world.run(strategy, world.journal())))
+    assert best.value is not None
+    assert best.value >= 0.9 * 0.95 * speed("openvino bfloat16", 2, 1, 16)
+
+
 @pytest.mark.slow
 def test_finals_alternate_between_those_that_take_part(world: World) -> None:
     tuned(world)

@@ -57,6 +57,7 @@ class World:
     disturbed: whether others are at work.
     auto: workers, threads and batch that are chosen automatically in a family.
     too_large: batches that keep no bound at any load.
+    flattered: what workers of several threads bear in a short test, times what they bear in a long one.
     """
 
     directory: Path
@@ -69,6 +70,7 @@ class World:
     disturbed: bool = False
     auto: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     too_large: Sequence[int] = ()
+    flattered: float = 1.0
     attempts: list[Attempt] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -132,6 +134,7 @@ class World:
         if config.scenario == "SingleStream":
             auto_runner, workers, threads, batch = "inline", 1, 2, 1
         rate = self.speed(family, workers, threads, batch)
+        rate *= self.flattered if threads > 1 and not attempt.full else 1.0
         seen = rate * (1 + self._random.gauss(0, self.noise) if self.noise else 1)
         duration = duration_sec(config)
         asked = config.target_qps or rate / 2

@@ -14,15 +14,18 @@ __all__ = [
     "choose_finalists",
     "decide",
     "finals_s",
+    "latecomer",
     "next_finalist",
     "reserve_s",
     "still_in",
 ]
 
-_FEWEST_FINALISTS, _MOST_FINALISTS = 2, 4
+_FEWEST_FINALISTS, _MOST_FINALISTS, _MOST_WITH_LATE = 2, 4, 6
 _FEWEST_ROUNDS, _USUAL_ROUNDS, _MOST_ROUNDS = 2, 3, 5
 # A runner-up that is further behind in short trials would have to be very unlucky in them.
 _NEAR = 0.93
+# Further ahead by its short tests than this, a setting that was left out may yet be the best.
+_OVERTAKES = 1.05
 # Where so many trials were disturbed, short ones say less of who is near.
 _DISTURBED_SHARE, _NEAR_IF_DISTURBED = 0.25, 0.8
 
@@ -89,6 +92,28 @@ def choose_finalists(story: Story, after_s: float) -> tuple[list[Tried], int]:
     while len(chosen) > _FEWEST_FINALISTS and finals_s(story, len(chosen), rounds) > left:
         chosen.pop()
     return chosen, rounds
+
+
+def latecomer(story: Story) -> Tried | None:
+    """Who else takes part once the others are through, and None if there is nobody: a setting that
+    short tests put ahead of what the best turned out to bear at full length.
+
+    Short tests with a load flatter a setting that bears it for a while, some more than others. Where
+    one test is the value this does not happen, and rounds are to be run in turn.
+    """
+    finalists = story.finalists
+    late = finals_s(story, 1, _FEWEST_ROUNDS)
+    if not story.objective.varies_load or len(finalists) >= _MOST_WITH_LATE:
+        return None
+    if story.used_s + late > story.budget_s:
+        return None
+    best = next(iter(story.ranked(still_in(finalists), full=True)), None)
+    top = story.value(best, full=True) if best is not None else None
+    for each in story.ranked([each for each in story.tried if each not in finalists]):
+        if not each.entries[-1].get("broken"):
+            ahead = top is None or story.times(story.value(each) or 0.0, top) > _OVERTAKES
+            return each if ahead else None
+    return None
 
 
 def _disturbed(story: Story) -> bool:

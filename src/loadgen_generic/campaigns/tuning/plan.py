@@ -16,6 +16,7 @@ from loadgen_generic.campaigns.tuning.finals import (
     choose_finalists,
     decide,
     finals_s,
+    latecomer,
     next_finalist,
     reserve_s,
     still_in,
@@ -225,7 +226,11 @@ class TuneSearch:
             if test is not None:
                 tests[each.number] = test
         if not tests:
-            return None
+            if (late := latecomer(story)) is None:
+                return None
+            journal.content["finalists"].append(late.setting.as_json())
+            journal.save()
+            return self._final(journal, story)
         turn = next_finalist(finalists, [each for each in finalists if each.number in tests])
         config, full = tests[turn.number]
         about = {
