@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 import pytest
 from command import Command, logged
+from few import few
 
 from loadgen_generic.answers.keep import Keeper
 from loadgen_generic.answers.split import as_bytes
@@ -37,8 +39,9 @@ def _data(directory: Path, count: int, labels: np.ndarray | None = None) -> np.n
     return x
 
 
-@pytest.mark.parametrize("runner", ["inline", "threadpool", "processpool"])
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(
+    ("scenario", "runner"), few(product(SCENARIOS, ["inline", "threadpool", "processpool"]), 2)
+)
 def test_the_log_and_the_file_hold_what_the_session_says(
     scenario: str, runner: str, command: Command, models: Callable[[str], Path], tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tiny_models
 from command import Command, fake
+from few import few
 from recording import Recorder
 
 from loadgen_generic.assembly import Assembly, settle_plan
@@ -76,8 +77,16 @@ def test_answers_are_those_of_each_sample_alone(
     assembly.close()
 
 
-@pytest.mark.parametrize("scenario", ["SingleStream", "MultiStream", "Server", "Offline"])
-@pytest.mark.parametrize("runner", sorted(RUNNERS.keys() - {"inflight", "ray"}))
+@pytest.mark.parametrize(
+    ("runner", "scenario"),
+    few(
+        itertools.product(
+            sorted(RUNNERS.keys() - {"inflight", "ray"}),
+            ["SingleStream", "MultiStream", "Server", "Offline"],
+        ),
+        3,
+    ),
+)
 def test_every_runner_in_every_scenario(runner: str, scenario: str, command: Command) -> None:
     outcome = command.fake(
         runner=runner,

@@ -6,12 +6,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_models
 from command import Command
+from few import few
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -257,8 +259,10 @@ def test_several_answers_to_a_sample_cost_one_right_answer(scenario: str) -> Non
 # --- the command
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-@pytest.mark.parametrize("runner", sorted(RUNNERS.keys() - {"inflight", "ray"}))
+@pytest.mark.parametrize(
+    ("runner", "scenario"),
+    few(product(sorted(RUNNERS.keys() - {"inflight", "ray"}), SCENARIOS), 3),
+)
 def test_right_answers_pass_in_each_runner(
     runner: str, scenario: str, command: Command, models: Callable[[str], Path]
 ) -> None:
