@@ -1,6 +1,6 @@
 """Sizes, shapes, ranges and values as people write them.
 
-Without numpy, which takes longer to import than all that a request is checked with.
+Without numpy, so that a wrong request is refused before that is imported.
 """
 
 from __future__ import annotations
