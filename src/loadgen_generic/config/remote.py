@@ -175,8 +175,7 @@ def parse_endpoints(text: str) -> list[str]:
 
 def asks_this_machine(text: str) -> bool:
     """Whether any of the endpoints is by its name one of this machine: localhost, 127.x or ::1."""
-    found = [_ENDPOINT.fullmatch(each) for each in parse_endpoints(text)]
-    hosts = [each[1].strip("[]").lower() for each in found if each is not None]
+    hosts = [each.rpartition(":")[0].strip("[]").lower() for each in parse_endpoints(text)]
     return any(host in ("localhost", "::1") or host.startswith("127.") for host in hosts)
 
 

@@ -107,13 +107,13 @@ def latecomer(story: Story) -> Tried | None:
         return None
     if story.used_s + late > story.budget_s:
         return None
+    others = [each for each in story.tried if each not in finalists and not each.broke]
+    nearest = next(iter(story.ranked(others)), None)
     best = next(iter(story.ranked(still_in(finalists), full=True)), None)
-    top = story.value(best, full=True) if best is not None else None
-    for each in story.ranked([each for each in story.tried if each not in finalists]):
-        if not each.entries[-1].get("broken"):
-            ahead = top is None or story.times(story.value(each) or 0.0, top) > _OVERTAKES
-            return each if ahead else None
-    return None
+    if nearest is None or best is None:
+        return nearest
+    ahead = story.times(story.value(nearest) or 0.0, story.value(best, full=True) or 0.0)
+    return nearest if ahead > _OVERTAKES else None
 
 
 def _disturbed(story: Story) -> bool:

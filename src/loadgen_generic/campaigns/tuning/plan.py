@@ -137,7 +137,7 @@ class TuneSearch:
         self, story: Story, runs: Runs, each: Tried, others: list[Tried], phase: str
     ) -> Attempt | None:
         """The next short test of a setting, if it needs one; none after one that broke."""
-        if each.entries and each.entries[-1].get("broken"):
+        if each.broke:
             return None
         best = next(iter(story.ranked(others)), None) if phase != "worth" else None
         to_beat = story.value(best) if best is not None else None

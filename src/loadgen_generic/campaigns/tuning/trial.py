@@ -35,6 +35,11 @@ class Tried:
         return "" if ran else str(self.entries[-1]["why"])
 
     @property
+    def broke(self) -> bool:
+        """Whether its last trial could not be carried out, so that no other is due."""
+        return bool(self.entries) and bool(self.entries[-1].get("broken"))
+
+    @property
     def second_chance(self) -> bool:
         """Tried since its family was behind with its automatic layout."""
         return any(each.get("second") for each in self.entries)
