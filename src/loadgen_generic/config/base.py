@@ -14,7 +14,9 @@ __all__ = ["Options"]
 class Options(BaseModel):
     """A group of options. ``None`` always means: choose for me."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), defer_build=True
+    )
 
     @field_validator("*", mode="before")
     @classmethod

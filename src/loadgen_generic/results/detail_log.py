@@ -15,6 +15,8 @@ __all__ = ["ACCURACY_MODE", "HEADLINES", "DetailLog", "Headline", "read_detail_l
 
 ACCURACY_MODE = "AccuracyOnly"
 _PREFIX = ":::MLLOG "
+# The numbers of all samples that were loaded: megabytes of a small model's, and nobody reads them.
+_SAMPLES = ':::MLLOG {"key": "loaded_qsl_set",'
 # LoadGen divides by the time between the first query and the last, which is zero for one query.
 _NOT_A_NUMBER = re.compile(r'"value": -?(nan|inf),')
 # LoadGen goes on without a word when it cannot write.
@@ -113,7 +115,7 @@ def read_detail_log(path: Path) -> DetailLog:
     except OSError as error:
         raise RunError(f"LoadGen left no detail log: {error}") from None
     for line in text.splitlines():
-        if not line.startswith(_PREFIX):
+        if not line.startswith(_PREFIX) or line.startswith(_SAMPLES):
             continue
         try:
             entry = json.loads(line[len(_PREFIX) :])

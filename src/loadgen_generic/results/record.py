@@ -8,4 +8,4 @@ __all__ = ["Record"]
 
 
 class Record(BaseModel):
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, protected_namespaces=(), defer_build=True)
