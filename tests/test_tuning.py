@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tuning_world import BFLOAT16, CPU, OPENVINO, World
 
 from loadgen_generic.campaigns.tuning.family import Choice, Family
-from loadgen_generic.campaigns.tuning.objectives import objective_of
+from loadgen_generic.campaigns.tuning.objective import objective_of
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RunError
 from loadgen_generic.results.tuning import TunedCandidate, Tuning
@@ -130,6 +130,27 @@ def test_a_layout_that_short_tests_flatter_does_not_win(world: World) -> None:
     best = winner(world.answer(strategy, world.run(strategy, world.journal())))
     assert best.value is not None
     assert best.value >= 0.9 * 0.95 * speed("openvino bfloat16", 2, 1, 16)
+
+
+def test_a_winner_whose_first_test_of_full_length_was_stopped_is_verified(world: World) -> None:
+    world.families = (CPU,)
+    world.speed = lambda family, workers, threads, batch: 1000.0 * (3 if threads > 1 else workers)
+    world.flattered = 1.6
+    strategy = world.search(
+        scenario="Server", target_latency_ms=20, loadgen_duration_sec=5, budget_sec=1200
+    )
+    journal = world.run(strategy, world.journal())
+    best = winner(world.answer(strategy, journal))
+    assert best.settings["intra_op_threads"] == 2
+    finals = [
+        run
+        for run in journal.runs
+        if run["phase"] == "final" and run["setting"]["layout"]["intra_op_threads"] == 2
+    ]
+    full = [run for run in finals if run["full"]]
+    assert full[0]["stopped"]
+    whole = [run for run in full if not run.get("stopped")]
+    assert [bool(run["verification"]) for run in whole][:2] == [True, False], "once"
 
 
 @pytest.mark.slow

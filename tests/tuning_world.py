@@ -18,6 +18,7 @@ from loadgen_generic.campaigns.tuning import plan, proposing
 from loadgen_generic.campaigns.tuning.family import Family
 from loadgen_generic.campaigns.tuning.plan import TuneSearch
 from loadgen_generic.config import BenchmarkConfig
+from loadgen_generic.errors import OverloadedError
 from loadgen_generic.results.tuning import Tuning
 from loadgen_generic.settings import duration_sec
 
@@ -94,13 +95,20 @@ class World:
                 break
             self.attempts.append(attempt)
             journal.content.setdefault("fixed", {})
-            entry = strategy.judge(self.result(attempt), attempt)  # type: ignore[arg-type]
+            entry = self._entry(strategy, attempt)
             took = _START_SEC + entry["duration_s"]
             number = len(journal.runs) + 1
             entry = {"number": number, **entry, "took_s": took, "directory": f"trials/{number:03d}"}
             journal.runs.append(entry)
             strategy.keep(journal)
         return journal
+
+    def _entry(self, strategy: TuneSearch, attempt: Attempt) -> dict[str, Any]:
+        result, asked = self.result(attempt), attempt.config.target_qps
+        if attempt.stoppable and asked and result.metric.value < 0.75 * asked:
+            stopped_s = max(1.0, duration_sec(attempt.config) / 2)
+            return strategy.failed(attempt, OverloadedError(result.metric.value, stopped_s))
+        return strategy.judge(result, attempt)  # type: ignore[arg-type]
 
     def answer(self, strategy: TuneSearch, journal: Journal) -> Tuning:
         self.monkeypatch.setattr(

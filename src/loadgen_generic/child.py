@@ -24,9 +24,13 @@ from loadgen_generic.telemetry.live import Glance, Live
 if TYPE_CHECKING:
     from loadgen_generic.telemetry.collect import Collector
 
-__all__ = ["HARNESS_LOG", "Observer", "SilentObserver", "run_child"]
+__all__ = ["HARNESS_LOG", "Lookout", "Observer", "SilentObserver", "run_child"]
 
 HARNESS_LOG = "harness.log"
+# Called several times a second during the test, with the time in s and the samples answered; what it
+# raises ends the run.
+Lookout = Callable[[float, int], None]
+
 _PROGRESS = ".progress"
 _POLL_SEC = 0.1
 _LOG_TAIL = 2000
@@ -102,6 +106,7 @@ def run_child(
     run_dir: Path,
     observer: Observer,
     environment: Environment,
+    lookout: Lookout | None = None,
 ) -> dict[str, Any]:
     """Run one LoadGen test in a process of its own, under the interpreter of an environment.
 
@@ -110,7 +115,7 @@ def run_child(
         it; as ``telemetry``, what was seen of it.
 
     Raises:
-        RequestError, RunError: as the child said, or because it died or hung.
+        RequestError, RunError: as the child said, or because it died or hung; or as the lookout says.
     """
     progress_file = run_dir / _PROGRESS
     Progress.create(progress_file)
@@ -142,7 +147,7 @@ def run_child(
             from loadgen_generic.telemetry.collect import Collector
 
             collector = Collector(child.pid, run_dir)
-        _watch(story, progress, observer, collector, config.stall_timeout_sec)
+        _watch(story, progress, observer, collector, config.stall_timeout_sec, lookout)
     except BrokenPipeError:
         pass  # the child is gone; how it ended is looked at below
     finally:
@@ -178,6 +183,7 @@ def _watch(
     observer: Observer,
     collector: Collector | None,
     stall_timeout: float,
+    lookout: Lookout | None,
 ) -> None:
     """Wait for the child to end; raise if it stops getting anywhere."""
     live = Live()
@@ -190,6 +196,8 @@ def _watch(
             collector.look(answered, effective)
         elif collector is not None and phase > Phase.TESTING:
             collector.stop(answered, effective)
+        if lookout is not None and phase is Phase.TESTING:
+            lookout(now, answered)
         latencies = collector.latencies() if collector is not None else None
         observer.update(live.glance(now, phase, answered, effective, latencies))
         seen = (phase, answered, progress.beats())

@@ -11,6 +11,7 @@ import re
 __all__ = [
     "InterruptedRunError",
     "LoadgenGenericError",
+    "OverloadedError",
     "RequestError",
     "RunError",
     "plain_words",
@@ -35,6 +36,22 @@ class RunError(LoadgenGenericError):
     """The request was sound, but the run failed (exit code 1)."""
 
     exit_code = 1
+
+
+class OverloadedError(RunError):
+    """A search ended a test that could not pass any more.
+
+    Args:
+        answered_per_sec: what was completed, in queries/s.
+        lasted_s: how long the test had lasted.
+    """
+
+    def __init__(self, answered_per_sec: float, lasted_s: float) -> None:
+        self.answered_per_sec, self.lasted_s = answered_per_sec, lasted_s
+        super().__init__(
+            f"the queue grew: {answered_per_sec:,.4g} queries/s were completed when it was stopped "
+            f"after {lasted_s:.1f} s"
+        )
 
 
 class RequestError(LoadgenGenericError):

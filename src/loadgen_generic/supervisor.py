@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from loadgen_generic.child import Observer, SilentObserver, run_child
+from loadgen_generic.child import Lookout, Observer, SilentObserver, run_child
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.config.remote import masked_headers
 from loadgen_generic.environments import Environment, environment_with, for_provider, here
@@ -44,7 +44,10 @@ _MOST_ATTEMPTS = 3
 
 
 def run(
-    config: BenchmarkConfig, observer: Observer | None = None, run_dir: Path | None = None
+    config: BenchmarkConfig,
+    observer: Observer | None = None,
+    run_dir: Path | None = None,
+    lookout: Lookout | None = None,
 ) -> Result:
     """Run one test and write ``result.json`` and LoadGen's logs into a directory of their own.
 
@@ -52,6 +55,7 @@ def run(
         config: what to run; one run, whatever it says of repetitions and searches.
         observer: told of notes and progress; silent by default.
         run_dir: where to, if it is claimed already; else as ``output_dir`` says.
+        lookout: may end the test.
 
     Raises:
         RequestError: the request cannot be carried out as it stands.
@@ -65,7 +69,9 @@ def run(
         run_dir = run_dir or claim_run_dir(config.output_dir, run_name(config))
         try:
             write_json(run_dir / _REQUEST, requested(config))
-            result = _run_until_long_enough(config, model_path, run_dir, observer, environment)
+            result = _run_until_long_enough(
+                config, model_path, run_dir, observer, environment, lookout
+            )
             write_json(result.path, result.model_dump())
         except KeyboardInterrupt:
             error = InterruptedRunError(f"interrupted; what was written is in {run_dir}")
@@ -90,6 +96,7 @@ def _run_until_long_enough(
     run_dir: Path,
     observer: Observer,
     environment: Environment,
+    lookout: Lookout | None,
 ) -> Result:
     """Run the test, and again if it was too short because our own probe, on a machine that
     was busy just then, thought the model slower than it is."""
@@ -98,7 +105,7 @@ def _run_until_long_enough(
     tried = config
     for attempt in range(1, _MOST_ATTEMPTS + 1):
         started_at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        facts = run_child(tried, model_path, run_dir, observer, environment)
+        facts = run_child(tried, model_path, run_dir, observer, environment, lookout)
         result, flags = build_result(config, requested(config), facts, run_dir, started_at)
         ours_to_mend = not rate_given(config) and set(flags) == {"loadgen_expected_qps"}
         if result.valid is not False or not ours_to_mend or attempt == _MOST_ATTEMPTS:

@@ -181,8 +181,12 @@ def _full_step(
         lowest = min(trial.load for trial in trials)
         return everything.low if everything.low is not None else max(lowest, least)
     if known.low is None:
-        fails = sum(trial.full for trial in trials)
-        down = round_load(_of(known.high) * (1 - _BACK[min(fails, len(_BACK)) - 1]))
+        full = [trial for trial in trials if trial.full]
+        down = _of(known.high) * (1 - _BACK[min(len(full), len(_BACK)) - 1])
+        if sustained := min((trial.sustained for trial in full if trial.sustained), default=0.0):
+            # What an overloaded system completes is above its limit.
+            down = min(down, sustained * (1 - _BACK[0]))
+        down = round_load(down)
         if down >= _of(known.high):  # a whole number that rounds back to itself
             down = round_load(_of(known.high) - 1)
         return down if down >= least and down > 0 else None

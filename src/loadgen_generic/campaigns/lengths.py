@@ -6,11 +6,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from loadgen_generic.campaigns.fixing import one_run
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.early_stopping import min_queries
 from loadgen_generic.settings import duration_sec
 
-__all__ = ["full_seconds", "shortened"]
+__all__ = ["LONGER", "full_seconds", "of_short_length", "queries_at", "shortened"]
+
+# A longer trial is so many times as long as a short one.
+LONGER = 3.0
 
 # A short trial is this share of the full length, within limits: shorter says too little of the
 # tail of latencies, longer costs time that the tests of full length need.
@@ -42,6 +46,18 @@ def full_seconds(config: BenchmarkConfig) -> float:
     return duration_sec(config)
 
 
+def queries_at(config: BenchmarkConfig, rate: float, percentile: float) -> int:
+    """How many queries a test in Server has.
+
+    Args:
+        rate: of queries/s.
+        percentile: of latency that is bounded, as a share.
+    """
+    counted = config.samples and config.loadgen_duration_sec is None
+    fewest = config.min_query_count or (1 if counted else min_queries(percentile))
+    return max(fewest, config.samples or 0, int(full_seconds(config) * rate))
+
+
 def _by_file(config: BenchmarkConfig) -> bool:
     return bool(config.official or config.mlperf_model or config.user_conf)
 
@@ -50,6 +66,21 @@ def shortened(options: Mapping[str, Any], config: BenchmarkConfig) -> dict[str, 
     """The options of a test of full length, for a short one."""
     kept = {name: value for name, value in options.items() if name not in _NOT_IN_SHORT}
     return kept | _short_length(config)
+
+
+def of_short_length(config: BenchmarkConfig, times: float = 1.0) -> BenchmarkConfig:
+    """A test so many times as long as a short one, and no longer than a full one.
+
+    Args:
+        config: a test of full length.
+    """
+    options = shortened(one_run(config), config)
+    if options.get("loadgen_duration_sec"):
+        longer = times * options["loadgen_duration_sec"]
+        options["loadgen_duration_sec"] = min(longer, full_seconds(config))
+    if config.samples:
+        options["samples"] = min(int(times * options["samples"]), config.samples)
+    return BenchmarkConfig.model_validate(options)
 
 
 def _short_length(config: BenchmarkConfig) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from typing import Any
 
 from loadgen_generic.campaigns.bisection import Bracket, Step, next_step, settled, untried
 from loadgen_generic.campaigns.journal import Journal
+from loadgen_generic.campaigns.overload import overloaded
 from loadgen_generic.campaigns.questions import question_of, trials_of
 from loadgen_generic.campaigns.spreading.foresight import foresee
 from loadgen_generic.campaigns.strategy import Answer, Attempt, to_paste
 from loadgen_generic.config import BenchmarkConfig
-from loadgen_generic.errors import LoadgenGenericError
+from loadgen_generic.errors import LoadgenGenericError, OverloadedError
 from loadgen_generic.results.result import Result, Search, read_result
 from loadgen_generic.wording import format_measured
 
@@ -44,14 +45,19 @@ class LoadSearch:
         step = next_step(trials_of(journal.runs), question.round_load, question.least)
         if step is None:
             return None
-        return Attempt(question.trial(step, journal.content["fixed"]), step.full)
+        return self._later(step, journal.content["fixed"])
+
+    def _later(self, step: Step, fixed: Mapping[str, Any]) -> Attempt:
+        """All but the first, which settles what they have in common."""
+        config = self._question.trial(step, fixed)
+        return Attempt(config, step.full, may_fail=True, stoppable=True)
 
     def foreseen(self, journal: Journal, count: int) -> list[Attempt]:
         if not journal.runs:
             return [self.first()]
         question, fixed = self._question, journal.content["fixed"]
         steps = foresee(trials_of(journal.runs), question.round_load, question.least, count)
-        return [Attempt(question.trial(step, fixed), step.full) for step in steps]
+        return [self._later(step, fixed) for step in steps]
 
     def fix(self, result: Result) -> dict[str, Any]:
         return self._question.fix(result)
@@ -60,7 +66,9 @@ class LoadSearch:
         return self._question.judge(result, attempt.full)
 
     def failed(self, attempt: Attempt, error: LoadgenGenericError) -> dict[str, Any]:
-        raise error  # a test that fails says nothing of its load
+        if not isinstance(error, OverloadedError):
+            raise error  # a test that fails says nothing of its load
+        return overloaded(attempt.config, attempt.full, error)
 
     def answer(self, journal: Journal) -> Answer:
         question, fixed = self._question, journal.content["fixed"]
@@ -69,7 +77,7 @@ class LoadSearch:
             (e for e in journal.runs if e["full"] and e["passed"] and e["load"] == bracket.low),
             None,
         )
-        chosen = best or _last_failure(journal.runs)
+        chosen = best or _last_failure([e for e in journal.runs if not e.get("stopped")])
         sentence = self._sentence(journal, bracket)
         changes: dict[str, Any] = {"valid": True, "invalid_reasons": [], "next_command": ""}
         if best is None:

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from loadgen_generic.campaigns.bisection import Step, Trial
 from loadgen_generic.campaigns.fixing import layout_of, one_run
-from loadgen_generic.campaigns.lengths import full_seconds, shortened
+from loadgen_generic.campaigns.lengths import queries_at, shortened
 from loadgen_generic.config import BenchmarkConfig
-from loadgen_generic.early_stopping import CONFIDENCE, min_queries, most_over
+from loadgen_generic.early_stopping import CONFIDENCE, most_over
 from loadgen_generic.errors import RequestError
 from loadgen_generic.results.build import command_line
 from loadgen_generic.results.detail_log import DetailLog, read_detail_log
@@ -153,10 +153,7 @@ class _Server(_Common):
         A short trial is held to this rather than to early stopping at its own few queries,
         which is stricter: the limit would come out several percent too low.
         """
-        config = self._config
-        counted = config.samples and config.loadgen_duration_sec is None
-        fewest = config.min_query_count or (1 if counted else min_queries(percentile))
-        queries = max(fewest, config.samples or 0, int(full_seconds(config) * rate))
+        queries = queries_at(self._config, rate, percentile)
         if queries <= _MANY:
             return max(0, most_over(queries, percentile)) / queries
         deviation = math.sqrt(percentile * (1 - percentile) / queries)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from loadgen_generic import supervisor
-from loadgen_generic.child import Observer, SilentObserver
+from loadgen_generic.child import Lookout, Observer, SilentObserver
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.errors import RunError
 from loadgen_generic.report.writing import REPORT_FILE, write_report
@@ -16,11 +16,14 @@ __all__ = ["report_missing", "report_on", "run"]
 
 
 def run(
-    config: BenchmarkConfig, observer: Observer | None = None, run_dir: Path | None = None
+    config: BenchmarkConfig,
+    observer: Observer | None = None,
+    run_dir: Path | None = None,
+    lookout: Lookout | None = None,
 ) -> Result:
     """As :func:`supervisor.run`, with ``report.html`` beside ``result.json``."""
     observer = observer or SilentObserver()
-    result = supervisor.run(config, observer, run_dir)
+    result = supervisor.run(config, observer, run_dir, lookout)
     report_on(result, observer)
     return result
 

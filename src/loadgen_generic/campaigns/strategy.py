@@ -23,12 +23,14 @@ class Attempt:
     Attributes:
         full: of the length that the answer needs, rather than a short one.
         may_fail: its failure says something of what was tried, and the search goes on.
+        stoppable: it may be ended once it cannot pass, where that can be seen; ``failed`` is told.
         about: what the strategy wants to know of it when it is finished.
     """
 
     config: BenchmarkConfig
     full: bool
     may_fail: bool = False
+    stoppable: bool = False
     about: Mapping[str, Any] = field(default_factory=dict)
 
 

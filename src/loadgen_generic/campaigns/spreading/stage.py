@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from loadgen_generic.campaigns.journal import Journal
+from loadgen_generic.campaigns.overload import lookout_for
 from loadgen_generic.campaigns.reported import report_missing, run
 from loadgen_generic.campaigns.spreading.crew import Crew
 from loadgen_generic.campaigns.spreading.places import Places
@@ -53,7 +54,9 @@ class _Here:
     def run(
         self, wanted: Sequence[Attempt], directory: Path, observer: Observer
     ) -> tuple[Attempt, Result]:
-        return wanted[0], run(wanted[0].config, observer, directory)
+        attempt = wanted[0]
+        lookout = lookout_for(attempt.config) if attempt.stoppable else None
+        return attempt, run(attempt.config, observer, directory, lookout)
 
 
 @contextmanager

@@ -126,8 +126,9 @@ def answer(story: Story, journal: Journal, runs: Runs) -> Answer:
 
 def _representative(story: Story, winner: Tried) -> Entry:
     """The test of full length that stands for the winner: the one nearest to its value."""
-    full = [each for each in winner.of("final") if each["full"]]
-    right = [each for each in full if each["passed"]] or full or winner.entries
+    whole = [each for each in winner.entries if not each.get("stopped")]
+    full = [each for each in whole if each["phase"] == "final" and each["full"]]
+    right = [each for each in full if each["passed"]] or full or whole
     value = story.value(winner) or 0.0
     key = "load" if story.objective.varies_load else "value"
     return min(right, key=lambda each: abs((each.get(key) or 0.0) - value))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from loadgen_generic.campaigns.tuning.load import Load
+from loadgen_generic.campaigns.tuning.metric import Metric
 from loadgen_generic.campaigns.tuning.trial import Entry
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.results.result import Result
 
-__all__ = ["Objective"]
+__all__ = ["Objective", "objective_of"]
 
 
 class Objective(Protocol):
@@ -89,3 +91,12 @@ class Objective(Protocol):
     def at(self, config: BenchmarkConfig, value: float) -> BenchmarkConfig:
         """The test that shows a value."""
         ...
+
+
+def objective_of(config: BenchmarkConfig) -> Objective:
+    """The objective of a request.
+
+    Raises:
+        RequestError: a needed option is missing.
+    """
+    return Load(config) if config.scenario in ("Server", "MultiStream") else Metric(config)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from loadgen_generic.campaigns.journal import Journal
+from loadgen_generic.campaigns.overload import overloaded
 from loadgen_generic.campaigns.strategy import Answer, Attempt
 from loadgen_generic.campaigns.study import Study
 from loadgen_generic.campaigns.tuning.answer import answer, columns, keep, rows
@@ -22,15 +23,16 @@ from loadgen_generic.campaigns.tuning.finals import (
     still_in,
 )
 from loadgen_generic.campaigns.tuning.judging import judged
-from loadgen_generic.campaigns.tuning.objectives import objective_of
+from loadgen_generic.campaigns.tuning.objective import objective_of
 from loadgen_generic.campaigns.tuning.proposing import Proposer
 from loadgen_generic.campaigns.tuning.runs import Runs
 from loadgen_generic.campaigns.tuning.setting import Setting
 from loadgen_generic.campaigns.tuning.story import Story
+from loadgen_generic.campaigns.tuning.timing import Timing
 from loadgen_generic.campaigns.tuning.trial import Tried
 from loadgen_generic.campaigns.tuning.worth import rungs
 from loadgen_generic.config import BenchmarkConfig
-from loadgen_generic.errors import LoadgenGenericError, RunError
+from loadgen_generic.errors import LoadgenGenericError, OverloadedError, RunError
 from loadgen_generic.quantization import quantized
 from loadgen_generic.results.result import Result
 from loadgen_generic.results.tuning import LeftOut
@@ -40,8 +42,6 @@ __all__ = ["TuneSearch"]
 _MODELS, _STUDY = "models", "tune.db"
 # Trials of the way from the default to the winner, at most as many as there are choices.
 _WAY = 4
-# What is further behind the best in a short trial is not looked at longer.
-_WORTH_A_LOOK = 0.9
 
 
 class TuneSearch:
@@ -118,6 +118,7 @@ class TuneSearch:
         if any(each["phase"] in ("search", "final") for each in journal.runs):
             return None  # what the best has reached since is no reason to look again
         runs = self._runs(journal)
+        timing = Timing(story, runs)
         for family in story.right:
             about = {"phase": "screen", "family": family.name}
             screen, first = story.screen(family.name), family == story.default_family
@@ -128,46 +129,23 @@ class TuneSearch:
                 assert config is not None
                 return Attempt(config, full=False, may_fail=not first, about=about)
             others = [each for each in story.tried if each.setting.family != family.name]
-            attempt = self._short(story, runs, screen, others, "screen")
+            attempt = timing.short(screen, others, "screen")
             if attempt is not None:
                 return attempt
         return None
-
-    def _short(
-        self, story: Story, runs: Runs, each: Tried, others: list[Tried], phase: str
-    ) -> Attempt | None:
-        """The next short test of a setting, if it needs one; none after one that broke."""
-        if each.broke:
-            return None
-        best = next(iter(story.ranked(others)), None) if phase != "worth" else None
-        to_beat = story.value(best) if best is not None else None
-        config = self._test(story, runs, each.setting)
-        layout_open = phase == "screen" or each.second_chance
-        short = self._objective.short(config, each.entries, to_beat or 0.0, layout_open)
-        if short is None:
-            return None
-        about = {"phase": phase, "family": each.setting.family, "setting": each.setting.as_json()}
-        return Attempt(short, full=False, may_fail=True, about=about)
-
-    def _test(
-        self, story: Story, runs: Runs, setting: Setting, verified: bool = False
-    ) -> BenchmarkConfig:
-        family = story.families[setting.family]
-        threaded = story.facts(setting.family).threaded
-        return runs.test(family, setting, threaded, story.bound, verified)
 
     def _search(self, journal: Journal, story: Story) -> Attempt | None:
         if "finalists" in journal.content or story.best is None:
             return None
         runs, last = self._runs(journal), story.tried[-1]
+        timing = Timing(story, runs)
         if self._study is None:
             path = journal.directory / _STUDY
             self._study = Study(path, self._config.seed, self._objective.higher_is_better)
         proposer = Proposer(self._study, story, runs)
         if last.of("search") and not last.failed:
             others = [each for each in story.tried if each is not last]
-            attempt = self._short(story, runs, last, others, "search")
-            attempt = attempt or self._longer(journal, story, proposer, last)
+            attempt = timing.short(last, others, "search") or timing.longer(last, proposer)
             if attempt is not None:
                 return attempt
         step_s = story.usual_s("search") or story.usual_s("screen")
@@ -177,35 +155,10 @@ class TuneSearch:
         setting = second or proposer.next()
         if setting is None:
             return None
-        attempt = self._short(story, runs, Tried(0, setting), list(story.tried), "search")
+        attempt = timing.short(Tried(0, setting), story.tried, "search")
         if second is not None and attempt is not None:
             attempt = replace(attempt, about={**attempt.about, "second": True})
         return attempt
-
-    def _longer(
-        self, journal: Journal, story: Story, proposer: Proposer, last: Tried
-    ) -> Attempt | None:
-        entry, value = last.of("search")[-1], story.value(last)
-        if value is None or entry.get("followed") is False or last.of("longer"):
-            return None
-        config = self._test(story, self._runs(journal), last.setting)
-        longer = self._objective.longer(config)
-        if longer is None:
-            return None
-        if "followed" not in entry:
-            best = story.best
-            top = story.value(best) if best is not None else None
-            near = top is None or story.times(value, top) >= _WORTH_A_LOOK
-            entry["followed"] = near and proposer.promising(value)
-            journal.save()
-        if not entry["followed"]:
-            return None
-        about = {
-            "phase": "longer",
-            "family": last.setting.family,
-            "setting": last.setting.as_json(),
-        }
-        return Attempt(longer, full=False, may_fail=True, about=about)
 
     def _final(self, journal: Journal, story: Story) -> Attempt | None:
         if not story.tried or story.best is None:
@@ -218,10 +171,11 @@ class TuneSearch:
             journal.save()
             self._tell_if_late(story, len(chosen), rounds)
         finalists, rounds = story.finalists, journal.content["rounds"]
+        timing = Timing(story, self._runs(journal))
         tests: dict[int, tuple[BenchmarkConfig, bool]] = {}
         for each in still_in(finalists):
-            verified = not any(entry["full"] for entry in each.of("final"))
-            config = self._test(story, self._runs(journal), each.setting, verified)
+            verified = not any(e["full"] and not e.get("stopped") for e in each.of("final"))
+            config = timing.test(each.setting, verified)
             test = self._objective.full(config, each.entries, rounds)
             if test is not None:
                 tests[each.number] = test
@@ -238,7 +192,9 @@ class TuneSearch:
             "family": turn.setting.family,
             "setting": turn.setting.as_json(),
         }
-        return Attempt(config, full=full, may_fail=turn is not finalists[0], about=about)
+        # The default stands for the answer where nothing passes, so it needs a result.
+        other = turn is not finalists[0]
+        return Attempt(config, full=full, may_fail=other, stoppable=other, about=about)
 
     def _tell_if_late(self, story: Story, finalists: int, rounds: int) -> None:
         late = story.used_s + finals_s(story, finalists, rounds) - story.budget_s
@@ -256,12 +212,12 @@ class TuneSearch:
         step_s = story.usual_s("search") or story.usual_s("screen")
         if self._objective.varies_load and story.used_s + step_s > story.budget_s:
             return None
-        runs = self._runs(journal)
+        timing = Timing(story, self._runs(journal))
         for rung in rungs(story, default.setting, winner.setting):
             at = story.setting(rung.setting.as_json()) or Tried(0, rung.setting)
             if at.setting == winner.setting or (at.entries and at.failed):
                 continue
-            attempt = self._short(story, runs, at, [], "worth")
+            attempt = timing.short(at, [], "worth")
             if attempt is not None:
                 return attempt
         return None
@@ -274,6 +230,9 @@ class TuneSearch:
         return judged(result, attempt, self._objective, self._families)
 
     def failed(self, attempt: Attempt, error: LoadgenGenericError) -> dict[str, Any]:
+        if isinstance(error, OverloadedError):
+            rate = {"unit": self._objective.unit, "rate": error.answered_per_sec}
+            return {**attempt.about, **overloaded(attempt.config, attempt.full, error), **rate}
         return {
             **attempt.about,
             "full": attempt.full,

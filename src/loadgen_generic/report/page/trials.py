@@ -174,7 +174,7 @@ def _loads(runs: list[dict[str, Any]], figures: Figures) -> Chart:
         "Trials of the search",
         f"{search.sentence if search else ''} Circles passed, crosses did not"
         + (f"; the dashed line is the bound of {format_value(bound, 'ns')}." if bound else ".")
-        + (f" {lost} trials without a latency are only in the table." if lost else ""),
+        + (f" Without a latency, and only in the table: {lost}." if lost else ""),
         spec_of(rows, layer=layers),
         _table(runs, ("load", unit), percentile),
     )

@@ -1,9 +1,8 @@
-"""What is tuned for: the metric of a test, or the highest load within a bound."""
+"""Tuning for the highest load within a bound of latency."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import median
 from typing import Any
 
 from loadgen_generic.campaigns.bisection import (
@@ -16,16 +15,12 @@ from loadgen_generic.campaigns.bisection import (
     settled,
     short_step,
 )
-from loadgen_generic.campaigns.fixing import one_run
-from loadgen_generic.campaigns.lengths import full_seconds, shortened
 from loadgen_generic.campaigns.questions import Question, question_of, trials_of
-from loadgen_generic.campaigns.tuning.objective import Objective
 from loadgen_generic.campaigns.tuning.trial import Entry
 from loadgen_generic.config import BenchmarkConfig
-from loadgen_generic.results.detail_log import HEADLINES
 from loadgen_generic.results.result import Result
 
-__all__ = ["objective_of"]
+__all__ = ["Load"]
 
 # A challenger begins this much above the best load so far: less would not make it the best.
 _AHEAD = 1.03
@@ -38,96 +33,12 @@ _FURTHER = 1.2
 _MOST_SHORT = 8
 # So few late queries in a short test may be one hiccup of the machine; too much load makes more.
 _HICCUP = 0.05
-# A longer trial is so many times as long as a short one.
-_LONGER = 3.0
 
 
-def objective_of(config: BenchmarkConfig) -> Objective:
-    """The objective of a request.
+class Load:
+    """An :class:`~loadgen_generic.campaigns.tuning.objective.Objective`: the highest load within the
+    bound."""
 
-    Raises:
-        RequestError: a needed option is missing.
-    """
-    if config.scenario in ("Server", "MultiStream"):
-        return _Load(config)
-    return _Metric(config)
-
-
-class _Metric:
-    varies_load = False
-
-    def __init__(self, config: BenchmarkConfig) -> None:
-        self._scenario = config.scenario
-        self.higher_is_better = config.scenario == "Offline"
-        self.unit = HEADLINES[config.scenario].unit
-
-    def words(self, fixed: Mapping[str, Any]) -> str:
-        what = "samples/s" if self.higher_is_better else "latency of a query"
-        return f"{what} in {self._scenario}"
-
-    def bound(self, effective: Mapping[str, Any]) -> dict[str, Any]:
-        return {}
-
-    def short(
-        self, config: BenchmarkConfig, entries: Sequence[Entry], to_beat: float, layout_open: bool
-    ) -> BenchmarkConfig | None:
-        return None if entries else _as_long(config, 1.0)
-
-    def longer(self, config: BenchmarkConfig) -> BenchmarkConfig | None:
-        return _as_long(config, _LONGER)
-
-    def full(
-        self, config: BenchmarkConfig, entries: Sequence[Entry], rounds: int
-    ) -> tuple[BenchmarkConfig, bool] | None:
-        return None if sum(each["full"] for each in entries) >= rounds else (config, True)
-
-    def judge(self, result: Result, full: bool) -> dict[str, Any]:
-        why = "" if result.metric.value > 0 else "nothing was measured"
-        if full:
-            why = why or "; ".join(result.invalid_reasons)
-        return {"passed": not why, "why": why, "value": result.metric.value or None}
-
-    def value(self, entries: Sequence[Entry], full: bool) -> float | None:
-        passed = [each for each in entries if each["passed"] and each.get("value")]
-        of_full = [each["value"] for each in passed if each["full"]]
-        if full or of_full:
-            return median(of_full) if of_full else None
-        # The longest test of a search says most.
-        longest = max((each["duration_s"] for each in passed), default=0.0)
-        values = [each["value"] for each in passed if each["duration_s"] >= longest / 2]
-        return median(values) if values else None
-
-    def at_most(self, entries: Sequence[Entry]) -> float | None:
-        return None
-
-    def limits(self, entries: Sequence[Entry]) -> tuple[float | None, float | None]:
-        values = self._full(entries)
-        return (min(values), max(values)) if values else (None, None)
-
-    def spread(self, entries: Sequence[Entry]) -> float:
-        values = self._full(entries)
-        return (max(values) - min(values)) / median(values) if values else 0.0
-
-    def ahead(self, entries: Sequence[Entry], of: Sequence[Entry]) -> tuple[float, float]:
-        # Round by round, so that a machine that slows down between them cancels out.
-        pairs = zip(self._full(entries), self._full(of), strict=False)
-        ratios = [a / b if self.higher_is_better else b / a for a, b in pairs]
-        middle = median(ratios)
-        apart = sorted(abs(ratio / middle - 1) for ratio in ratios)
-        # One disturbed round of many says nothing of the others.
-        return middle, apart[-2] if len(apart) > 4 else apart[-1]
-
-    def tests_needed(self, rounds: int) -> int:
-        return rounds
-
-    def at(self, config: BenchmarkConfig, _: float) -> BenchmarkConfig:
-        return config
-
-    def _full(self, entries: Sequence[Entry]) -> list[float]:
-        return [each["value"] for each in entries if each["full"] and each["passed"]]
-
-
-class _Load:
     higher_is_better = True
     varies_load = True
 
@@ -239,14 +150,3 @@ def _may_be_a_hiccup(entries: Sequence[Entry]) -> bool:
     last = entries[-1]
     kept_up = not last["full"] and not last["sustained"]
     return kept_up and not last["passed"] and 0 < (last["over_share"] or 0.0) <= _HICCUP
-
-
-def _as_long(config: BenchmarkConfig, times: float) -> BenchmarkConfig:
-    """A test so many times as long as a short one, and no longer than a full one."""
-    options = shortened(one_run(config), config)
-    if options.get("loadgen_duration_sec"):
-        longer = times * options["loadgen_duration_sec"]
-        options["loadgen_duration_sec"] = min(longer, full_seconds(config))
-    if config.samples:
-        options["samples"] = min(int(times * options["samples"]), config.samples)
-    return BenchmarkConfig.model_validate(options)
