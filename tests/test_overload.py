@@ -87,8 +87,13 @@ def test_a_bound_that_is_longer_than_the_test_may_still_be_met(
 
 @pytest.mark.parametrize(
     "change",
-    [{"target_qps": None}, {"target_latency_ms": None}, {"scenario": "Offline"}],
-    ids=["no rate", "no bound", "no load"],
+    [
+        {"target_qps": None},
+        {"target_latency_ms": None},
+        {"target_latency_percentile": None},
+        {"scenario": "Offline"},
+    ],
+    ids=["no rate", "no bound", "no percentile", "no load"],
 )
 def test_where_too_much_load_cannot_be_seen_nobody_looks(change: dict[str, object]) -> None:
     asked = SLOW | {"target_qps": 100} | change

@@ -11,10 +11,7 @@ from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.early_stopping import min_queries
 from loadgen_generic.settings import duration_sec
 
-__all__ = ["LONGER", "full_seconds", "of_short_length", "queries_at", "shortened"]
-
-# A longer trial is so many times as long as a short one.
-LONGER = 3.0
+__all__ = ["full_seconds", "of_short_length", "queries_at", "shortened"]
 
 # A short trial is this share of the full length, within limits: shorter says too little of the
 # tail of latencies, longer costs time that the tests of full length need.

@@ -18,16 +18,17 @@ _OVERLOADED = 0.75
 _BEYOND_DOUBT = 0.1
 # Half of a test that keeps up, and at least so long, or a hiccup of the machine would decide.
 _SHARE, _LEAST_SEC = 0.5, 1.0
-_USUAL_PERCENTILE = 99.0
 
 
 def lookout_for(config: BenchmarkConfig) -> Overload | None:
-    """Whoever ends this test; None where too much load cannot be seen before it is over."""
-    if config.scenario != "Server" or not config.target_qps or not config.target_latency_ms:
+    """Whoever ends this test; None where too much load cannot be seen before it is over, or the
+    load and its bound are not given."""
+    rate, bound_ms = config.target_qps, config.target_latency_ms
+    percent = config.target_latency_percentile
+    if config.scenario != "Server" or not rate or not bound_ms or not percent:
         return None
-    percentile = (config.target_latency_percentile or _USUAL_PERCENTILE) / 100
-    queries = queries_at(config, config.target_qps, percentile)
-    return Overload(config.target_qps, config.target_latency_ms / 1000, queries, 1 - percentile)
+    queries = queries_at(config, rate, percent / 100)
+    return Overload(rate, bound_ms / 1000, queries, 1 - percent / 100)
 
 
 class Overload:

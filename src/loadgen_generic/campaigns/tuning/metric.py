@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from loadgen_generic.campaigns.lengths import LONGER, of_short_length
+from loadgen_generic.campaigns.lengths import of_short_length
 from loadgen_generic.campaigns.tuning.trial import Entry
 from loadgen_generic.config import BenchmarkConfig
 from loadgen_generic.results.detail_log import HEADLINES
 from loadgen_generic.results.result import Result
 
 __all__ = ["Metric"]
+
+# A longer trial is so many times as long as a short one.
+_LONGER = 3.0
 
 
 class Metric:
@@ -38,7 +41,7 @@ class Metric:
         return None if entries else of_short_length(config)
 
     def longer(self, config: BenchmarkConfig) -> BenchmarkConfig | None:
-        return of_short_length(config, LONGER)
+        return of_short_length(config, _LONGER)
 
     def full(
         self, config: BenchmarkConfig, entries: Sequence[Entry], rounds: int
