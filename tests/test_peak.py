@@ -381,7 +381,7 @@ def bench_model(name: str, directory: Path) -> Path:
 @pytest.mark.parametrize("who", ["fake", "mlp"])
 def test_the_limit_of_a_fine_sweep(who: str, command: Command) -> None:
     """Highest rate that is VALID, in steps of 2 %, by tests of the same length."""
-    flags = SERVER | {"loadgen_duration_sec": 3}
+    flags = SERVER | {"loadgen_duration_sec": 4}
     if who == "mlp":
         for name in fake(""):
             del flags[name]

@@ -16,7 +16,8 @@ __all__ = ["ACCURACY_MODE", "HEADLINES", "DetailLog", "Headline", "read_detail_l
 ACCURACY_MODE = "AccuracyOnly"
 _PREFIX = ":::MLLOG "
 # The numbers of all samples that were loaded: megabytes of a small model's, and nobody reads them.
-_SAMPLES = ':::MLLOG {"key": "loaded_qsl_set",'
+# A line that is cut short ends otherwise.
+_SAMPLES, _WHOLE = ':::MLLOG {"key": "loaded_qsl_set",', "}}"
 # LoadGen divides by the time between the first query and the last, which is zero for one query.
 _NOT_A_NUMBER = re.compile(r'"value": -?(nan|inf),')
 # LoadGen goes on without a word when it cannot write.
@@ -115,7 +116,9 @@ def read_detail_log(path: Path) -> DetailLog:
     except OSError as error:
         raise RunError(f"LoadGen left no detail log: {error}") from None
     for line in text.splitlines():
-        if not line.startswith(_PREFIX) or line.startswith(_SAMPLES):
+        if not line.startswith(_PREFIX):
+            continue
+        if line.startswith(_SAMPLES) and line.endswith(_WHOLE):
             continue
         try:
             entry = json.loads(line[len(_PREFIX) :])
